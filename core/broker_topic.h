@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BROKER_NODES_MAX = 64 }; /* other servers whose messages of a topic are told apart from repeated ones */
+enum { BROKER_NODES_MAX = 64 }; /* other servers for which a topic notes what it has seen, to drop repetitions */
 
 /* What was heard last from another server. */
 struct broker_node {

@@ -93,8 +93,8 @@ struct hub_broker {
     void (*count)(void *arg, struct hub_broker_counts *counts); /* for hub_get_counts(); may be NULL */
 };
 
-/* Use a broker from now on; NULL: none. It is told at once of all topics that have subscribers or a replay. Returns
- * when no call of the former one is under way. */
+/* Use another broker, or none (NULL). The new one is told at once of all topics that have subscribers or a replay. When
+ * this returns, no call of the old one is running. */
 void hub_set_broker(struct hub *hub, const struct hub_broker *broker, void *arg);
 
 /* Deliver what the broker brings, with the id it has there ({0, 0}: it gets one here). One whose id is not greater than

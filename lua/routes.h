@@ -25,7 +25,7 @@ struct lua_route {
     struct route_websocket *websocket; /* owned; NULL unless it is one of app.websocket */
     char *name;                        /* owned; NULL without one */
     uint64_t cpu_ms;                   /* handler_cpu of its own, else 0 */
-    bool finishes;                     /* finish = true: a handler goes on when its client has gone */
+    bool finishes;                     /* finish = true: a handler runs on after its client has left */
     bool is_compiled;                  /* jit = true: LuaJIT compiles it, so there is no deadline */
     int fn_ref;   /* the Lua function, middleware around it, in the registry; LUA_NOREF: it was refused */
     char place[]; /* "scripts/site.lua:12", for the log */

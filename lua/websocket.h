@@ -14,7 +14,7 @@ enum {
                                         * clients need not send much for that. Whoever comes above it is closed */
 };
 
-/* Who has been told that it is closed: the second time it is an error that ends the coroutine. */
+/* Which functions have returned "closed". The next call of the same one raises an error, which ends the coroutine. */
 enum websocket_told { TOLD_BY_RECEIVE = 1, TOLD_BY_SEND = 2 };
 
 /* A message that waits for the script. */

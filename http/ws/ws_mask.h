@@ -9,8 +9,8 @@
 
 typedef void ws_unmask_fn(char *data, size_t len, uint8_t mask[4]);
 
-/* XOR the next len bytes of a payload with its mask, where they lie. mask is turned, so that the call for the bytes
- * behind them goes on with the right byte. No byte beyond len is read or written. */
+/* XOR the next len bytes of a payload with its mask, where they lie. mask is rotated, so that the call for the bytes
+ * after these starts with the right one. No byte beyond len is read or written. */
 void ws_unmask(char *data, size_t len, uint8_t mask[4]);
 
 /* Every way to do so that this CPU has, for tests and benchmarks: the n-th with its name, or NULL. */
