@@ -72,7 +72,7 @@ __attribute__((noinline, cold)) static bool end_anew(struct access_buffer *buffe
 __attribute__((noinline, cold)) static bool begin_anew(struct access_buffer *buffer, struct exchange *exchange,
                                                        uint64_t bytes)
 {
-    access_memo_renew_begin(&buffer->memo, exchange->peer, exchange->service->date_s);
+    access_memo_renew_begin(&buffer->memo, exchange_client(exchange), exchange->service->date_s);
     return buffer->write_usual(buffer, exchange, bytes);
 }
 

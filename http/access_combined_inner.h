@@ -69,7 +69,7 @@ TARGET static bool VARIANT(struct access_buffer *buffer, struct exchange *exchan
         head->len > ACCESS_COMBINED_MAX - COMBINED_REST) {
         return false;
     }
-    if (memo->begin_second != exchange->service->date_s || !access_memo_has_peer(memo, exchange->peer)) {
+    if (memo->begin_second != exchange->service->date_s || !access_memo_has_peer(memo, exchange_client(exchange))) {
         return begin_anew(buffer, exchange, bytes);
     }
     if (memo->end_bytes != bytes || memo->end_look != response_look(exchange)) {

@@ -236,9 +236,9 @@ static char *put_sent_field(const struct line *line, char *at, const struct acce
 static char *put_host(const struct line *line, char *at)
 {
     char name[256];
-    const struct slice authority = line->entry->exchange->head.authority;
-    const char *text = exchange_text(line->entry->exchange, authority);
-    size_t len = authority.len < sizeof name ? authority.len : sizeof name, used = 0;
+    size_t host_len, used = 0;
+    const char *text = exchange_host(line->entry->exchange, &host_len);
+    size_t len = host_len < sizeof name ? host_len : sizeof name;
     bool is_in_brackets = false;
     while (used < len && (text[used] != ':' || is_in_brackets)) {
         is_in_brackets = (is_in_brackets || text[used] == '[') && text[used] != ']';
@@ -252,9 +252,8 @@ static char *put_host(const struct line *line, char *at)
 
 static char *put_scheme(const struct line *line, char *at)
 {
-    struct tls_info info;
     const struct exchange *exchange = line->entry->exchange;
-    return exchange == NULL ? put_nothing(line, at) : put_text(at, exchange_tls(exchange, &info) ? "https" : "http");
+    return exchange == NULL ? put_nothing(line, at) : put_text(at, exchange_scheme(exchange));
 }
 
 static char *put_tls(const struct line *line, char *at, enum access_variable variable)

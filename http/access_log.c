@@ -211,7 +211,7 @@ void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64
     bool has_head = exchange->head_data != NULL;
     struct access_entry entry = {
         .exchange = has_head ? exchange : NULL,
-        .peer = exchange->peer,
+        .peer = exchange_client(exchange),
         .raw = raw,
         .raw_len = raw_len,
         .route = route == NULL ? NULL : route->pattern,

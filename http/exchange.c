@@ -9,6 +9,7 @@
 #include "core/ascii.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/tls_info.h"
 #include "http/limits.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -92,6 +93,27 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
         }
     }
     return NULL;
+}
+
+const char *exchange_scheme(const struct exchange *exchange)
+{
+    struct tls_info info;
+    bool is_secured = (exchange->forwarded & (FORWARDED_HTTP | FORWARDED_HTTPS)) != 0
+                          ? (exchange->forwarded & FORWARDED_HTTPS) != 0
+                          : exchange_tls(exchange, &info);
+    return is_secured ? "https" : "http";
+}
+
+const char *exchange_host(const struct exchange *exchange, size_t *len)
+{
+    if (exchange->head_data == NULL) { /* the authority is that of an earlier request */
+        *len = 0;
+        return "";
+    }
+    const struct slice host = (exchange->forwarded & FORWARDED_HOST) != 0 ? exchange->forwarded_host
+                                                                          : exchange->head.authority;
+    *len = host.len;
+    return exchange_text(exchange, host);
 }
 
 bool exchange_should_end(const struct exchange *exchange)

@@ -14,6 +14,7 @@
 #include "http/handler.h"
 #include "http/message.h"
 #include "http/outcome.h"
+#include "http/peer.h"
 #include "http/request_id.h"
 #include "http/router.h"
 #include "http/slow_log.h"
@@ -25,7 +26,6 @@
 
 struct exchange;
 struct limits;
-struct peer;
 struct service;
 struct takeover;
 
@@ -43,6 +43,14 @@ enum request_id_kind {
     REQUEST_ID_GIVEN, /* in the head, at given_id: of a trusted proxy */
 };
 
+/* What trusted proxies have told of a request (http/forwarded.h): bits of exchange->forwarded. */
+enum {
+    FORWARDED_CLIENT = 1, /* in forwarded_client */
+    FORWARDED_HTTP = 2,   /* the client sent it in clear */
+    FORWARDED_HTTPS = 4,  /* the client sent it over TLS */
+    FORWARDED_HOST = 8,   /* in forwarded_host */
+};
+
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
 
 /* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as
@@ -51,7 +59,7 @@ struct exchange {
     const struct framing *framing; /* what carries it: how to reach the client */
     struct service *service;       /* (h) of the server that it came to */
     struct site *site;             /* (h) what is served to this request; pinned */
-    const struct peer *peer;       /* (h) the client */
+    const struct peer *peer;       /* (h) who is connected: the client, or the proxy nearest to here */
     int8_t listener;               /* (h) index of the listener that accepted the connection, or LISTENER_NONE */
 
     /* The request. What follows is zeroed for each, from here to is_stalled: exchange_start(). */
@@ -96,6 +104,7 @@ struct exchange {
     bool head_only;          /* HEAD: content is counted, not sent */
     bool wants_close;        /* the connection ends after the response: the handler, or a limit, says so */
     uint8_t id_kind;         /* enum request_id_kind: where its id is */
+    uint8_t forwarded;       /* FORWARDED_... bits: what proxies have told; ask exchange_client() and so on */
     bool has_content_length; /* streaming with a length announced: content_left says what is missing */
     bool is_stalled;         /* response_write() gave 0; on_drain() is due when the queue has gone down */
 
@@ -107,7 +116,9 @@ struct exchange {
     struct write_buffer body_block; /* collects a body that is not in one piece elsewhere */
     int64_t turn_end_ns;        /* when this turn of the connection should end, 0 while nothing in it has been timed */
     struct write_buffer fields; /* field lines that the handler added, each with CRLF */
-    struct slice given_id;      /* X-Request-Id in the head, with a NUL behind it */
+    struct peer forwarded_client;       /* with FORWARDED_CLIENT */
+    struct slice forwarded_host;        /* in the head, with FORWARDED_HOST */
+    struct slice given_id;              /* X-Request-Id in the head, with a NUL behind it */
     char own_id[REQUEST_ID_DIGITS + 1]; /* hexadecimal digits */
     struct slow_times slow;             /* while is_clocked */
     struct source source;               /* content that is sent from where it is, behind what is queued */
@@ -153,6 +164,23 @@ static inline const char *exchange_end_text(const struct exchange *exchange, str
     return exchange->head_data + slice.offset;
 }
 
+/* The client, as far as it is known: the one that trusted proxies name, or else exchange->peer. Its port is 0 unless a
+ * proxy told it. Valid as long as the exchange. Limits, rules and logs are about this address; how many connections an
+ * address may have is about exchange->peer. */
+static inline const struct peer *exchange_client(const struct exchange *exchange)
+{
+    return (exchange->forwarded & FORWARDED_CLIENT) != 0 ? &exchange->forwarded_client : exchange->peer;
+}
+
+/* "https" if the client has sent the request over TLS, to us or to a trusted proxy that says so; else "http". Static
+ * text. */
+const char *exchange_scheme(const struct exchange *exchange);
+
+/* The host with its port that the client asked for, as it was sent: what a trusted proxy says, or else that of the
+ * target or of the field Host. Valid syntax (RFC 9110 section 7.2), not NUL-terminated, valid as long as the exchange;
+ * *len is 0 for a request that names none. */
+const char *exchange_host(const struct exchange *exchange, size_t *len);
+
 /* Reactor time at which the client is cut if it has taken nothing of its response until then; INT64_MAX while it takes
  * what it can. Among clients with the same write_timeout the earliest is the one that has taken nothing for longest. */
 static inline int64_t exchange_write_deadline_ms(const struct exchange *exchange)
@@ -160,7 +188,8 @@ static inline int64_t exchange_write_deadline_ms(const struct exchange *exchange
     return exchange->framing->write_deadline_ms(exchange);
 }
 
-/* Whether the request came over TLS; then what was agreed on. */
+/* Whether the connection is one over TLS: of the client, or of the proxy nearest to here (else exchange_scheme() is to be
+ * asked); then what was agreed on. */
 static inline bool exchange_tls(const struct exchange *exchange, struct tls_info *info)
 {
     return exchange->framing->tls(exchange, info);

@@ -16,7 +16,7 @@ static void write_about(struct exchange *exchange, enum log_level level, struct 
                         const char *format, va_list args)
 {
     char client[NET_TEXT_MAX];
-    peer_format(exchange->peer, client, sizeof client);
+    peer_format(exchange_client(exchange), client, sizeof client);
     subject->client = client;
     subject->request_id = request_id(exchange);
     log_write_args(exchange->service->log, level, subject, format, args);

@@ -204,10 +204,9 @@ static struct series_counts *count_of_host(struct metrics_counts *counts, const 
                                            uint32_t code, uint64_t bytes)
 {
     unsigned number = exchange->series;
-    const struct slice authority = exchange->head_data == NULL ? (struct slice){0} : exchange->head.authority;
-    unsigned host = authority.len == 0 ? (unsigned)HOST_OTHER
-                                       : metrics_hosts_find(exchange->site->metrics_hosts,
-                                                            exchange_text(exchange, authority), authority.len);
+    size_t len;
+    const char *authority = exchange_host(exchange, &len);
+    unsigned host = len == 0 ? (unsigned)HOST_OTHER : metrics_hosts_find(exchange->site->metrics_hosts, authority, len);
     struct series_counts *of_route = counts->series[number];
     if (host == HOST_OTHER || (of_route == NULL && (of_route = make_series(counts->series, number)) == NULL)) {
         return count(counts, number, code, bytes);

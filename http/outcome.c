@@ -68,7 +68,7 @@ static void report_end(struct exchange *exchange, enum outcome_end end, char *ra
         outcome.target = exchange_end_text(exchange, exchange->head.target);
         outcome.route = route == NULL ? NULL : route->pattern;
     }
-    peer_format(exchange->peer, outcome.peer, sizeof outcome.peer);
+    peer_format(exchange_client(exchange), outcome.peer, sizeof outcome.peer);
     service->hooks.finished(service->hooks.arg, &outcome);
 }
 

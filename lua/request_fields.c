@@ -163,8 +163,7 @@ static void push_cookies(lua_State *L, const struct exchange *exchange)
 
 static void push_scheme(lua_State *L, const struct exchange *exchange)
 {
-    struct tls_info info;
-    lua_pushstring(L, exchange_tls(exchange, &info) ? "https" : "http");
+    lua_pushstring(L, exchange_scheme(exchange));
 }
 
 /* Set a field of the table on top of the stack, unless there is nothing to say. */

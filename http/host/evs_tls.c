@@ -8,9 +8,7 @@
 
 const char *evs_scheme(evs_request *request)
 {
-    const struct exchange *exchange = exchange_of(request);
-    struct tls_info info;
-    return exchange_tls(exchange, &info) ? "https" : "http";
+    return exchange_scheme(exchange_of(request));
 }
 
 int evs_tls(evs_request *request, struct evs_tls_info *tls)
