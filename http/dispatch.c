@@ -16,6 +16,7 @@
 #include "http/service.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
+#include "http/vhost.h"
 
 #include <string.h>
 
@@ -63,7 +64,7 @@ void dispatch_server_options(struct exchange *exchange)
     if (exchange->service->has_first && answer_first(exchange)) {
         return;
     }
-    uint64_t methods = METHODS_KNOWN | router_methods(exchange->site->router);
+    uint64_t methods = METHODS_KNOWN | router_methods(exchange->vhost->router);
     no_route_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
@@ -84,7 +85,7 @@ static unsigned number_of_method(const struct exchange *exchange)
     const struct head *head = &exchange->head;
     return head->method != METHOD_OTHER
                ? (unsigned)head->method
-               : router_find_method(exchange->site->router, exchange_text(exchange, head->method_text),
+               : router_find_method(exchange->vhost->router, exchange_text(exchange, head->method_text),
                                     head->method_text.len);
 }
 
@@ -92,7 +93,7 @@ static unsigned number_of_method(const struct exchange *exchange)
  * are slices of it, an empty one perhaps just behind it. */
 static enum route_verdict match_other_slash(struct exchange *exchange, unsigned method, struct route_match *match)
 {
-    const struct router *router = exchange->site->router;
+    const struct router *router = exchange->vhost->router;
     char *path = exchange->path;
     size_t len = exchange->path_len;
     if (len <= 1) {
@@ -121,11 +122,11 @@ static void redirect_slash(struct exchange *exchange)
     location_redirect(exchange, is_read ? 301 : 308, &location);
 }
 
-/* What the site's policy makes of a path that no route fits. Returns the verdict that stands; when the exchange was
+/* What the host's policy makes of a path that no route fits. Returns the verdict that stands; when the exchange was
  * answered that is ROUTE_FOUND without a handler. */
 static enum route_verdict try_other_slash(struct exchange *exchange, unsigned method)
 {
-    enum site_slash policy = exchange->site->trailing_slash;
+    enum slash_policy policy = exchange->vhost->trailing_slash;
     struct route_match other;
     if (policy == SLASH_STRICT) {
         return ROUTE_NOT_FOUND;
@@ -144,9 +145,9 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
 
 static void route_request(struct exchange *exchange)
 {
-    const struct site *site = exchange->site;
+    const struct vhost *vhost = exchange->vhost;
     unsigned method = number_of_method(exchange);
-    enum route_verdict verdict = router_match(site->router, method, exchange->path, exchange->path_len,
+    enum route_verdict verdict = router_match(vhost->router, method, exchange->path, exchange->path_len,
                                               &exchange->match);
     if (verdict == ROUTE_NOT_FOUND) {
         verdict = try_other_slash(exchange, method);
@@ -157,17 +158,17 @@ static void route_request(struct exchange *exchange)
         }
         return;
     }
-    if (method == METHOD_OTHER && (router_methods(site->router) & METHOD_BIT(METHOD_OTHER)) == 0) {
+    if (method == METHOD_OTHER && (router_methods(vhost->router) & METHOD_BIT(METHOD_OTHER)) == 0) {
         response_error(exchange, 501, "unknown method"); /* whatever the path (RFC 9110 section 15.6.2) */
         return;
     }
     if (verdict == ROUTE_NOT_FOUND) {
         exchange->match.allowed = 0;
     }
-    bool is_covered = static_mounts_cover(site->mounts, exchange->path, exchange->path_len);
+    bool is_covered = static_mounts_cover(vhost->mounts, exchange->path, exchange->path_len);
     if (method == METHOD_OPTIONS && (is_covered || exchange->match.allowed != 0)) {
         uint64_t files = is_covered ? METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD) : 0;
-        static_mounts_add_fields_of_path(site->mounts, exchange);
+        static_mounts_add_fields_of_path(vhost->mounts, exchange);
         no_route_answer_options(exchange, exchange->match.allowed | files);
     } else if (is_covered) {
         set_handler(exchange, &exchange->service->static_handler, SERIES_FILES);

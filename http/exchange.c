@@ -41,6 +41,7 @@ void exchange_start(struct exchange *exchange)
     exchange->head.field_count = 0;
     exchange->head.minor_version = 1; /* until the request says otherwise */
     exchange->match.allowed = 0;
+    exchange->vhost = &exchange->site->default_host;
     exchange->limits = &exchange->site->limits;
     exchange->is_body_read = true;
     exchange->dues = exchange->service->dues;

@@ -28,6 +28,7 @@ struct exchange;
 struct limits;
 struct service;
 struct takeover;
+struct vhost;
 
 enum response_state {
     RESPONSE_NONE,      /* nothing of the response exists, but fields perhaps */
@@ -59,6 +60,7 @@ struct exchange {
     const struct framing *framing; /* what carries it: how to reach the client */
     struct service *service;       /* (h) of the server that it came to */
     struct site *site;             /* (h) what is served to this request; pinned */
+    const struct vhost *vhost;     /* (h) which host of the site; the default one until its name is known */
     const struct peer *peer;       /* (h) who is connected: the client, or the proxy nearest to here */
     int8_t listener;               /* (h) index of the listener that accepted the connection, or LISTENER_NONE */
 

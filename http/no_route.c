@@ -6,14 +6,14 @@
 #include "http/metrics_counts.h"
 #include "http/response.h"
 #include "http/service.h"
-#include "http/site.h"
+#include "http/vhost.h"
 
 #include <string.h>
 
 void no_route_answer_options(struct exchange *exchange, uint64_t methods)
 {
     char allow[ROUTE_METHODS_TEXT_MAX];
-    router_format_methods(exchange->site->router, methods | METHOD_BIT(METHOD_OPTIONS), allow);
+    router_format_methods(exchange->vhost->router, methods | METHOD_BIT(METHOD_OPTIONS), allow);
     response_add_field(exchange, "Allow", 5, allow, strlen(allow));
     response_send(exchange, 204, NULL, NULL, 0);
 }

@@ -14,8 +14,8 @@
 #include "http/limits.h"
 #include "http/router.h"
 #include "http/service.h"
-#include "http/site.h"
 #include "http/status.h"
+#include "http/vhost.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -294,7 +294,7 @@ void response_send_ranges(struct exchange *exchange, int status, const char *typ
 static void add_allow(struct exchange *exchange)
 {
     char allow[ROUTE_METHODS_TEXT_MAX];
-    router_format_methods(exchange->site->router, exchange->match.allowed, allow);
+    router_format_methods(exchange->vhost->router, exchange->match.allowed, allow);
     if (response_add_field(exchange, "Allow", 5, allow, strlen(allow)) < 0) {
         response_clear_fields(exchange);
         response_add_field(exchange, "Allow", 5, allow, strlen(allow));

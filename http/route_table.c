@@ -26,10 +26,10 @@ static size_t count_rows(const struct site *site)
 {
     const char *prefix, *directory;
     size_t routes = 0, mounts = 0;
-    while (router_route(site->router, routes) != NULL) {
+    while (router_route(site->default_host.router, routes) != NULL) {
         routes++;
     }
-    while (static_mounts_get(site->mounts, mounts, &prefix, &directory)) {
+    while (static_mounts_get(site->default_host.mounts, mounts, &prefix, &directory)) {
         mounts++;
     }
     return routes + mounts;
@@ -42,7 +42,7 @@ static void format_methods(const struct site *site, uint64_t methods, char text[
         strcpy(text, "static");
         return;
     }
-    router_format_methods(site->router, methods, text);
+    router_format_methods(site->default_host.router, methods, text);
     char *out = text;
     for (const char *in = text; *in != '\0'; in++) {
         if (*in != ' ') {
@@ -56,7 +56,7 @@ static void collect_rows(const struct site *site, struct row *rows)
 {
     size_t count = 0;
     const struct route *route;
-    for (size_t n = 0; (route = router_route(site->router, n)) != NULL; n++) {
+    for (size_t n = 0; (route = router_route(site->default_host.router, n)) != NULL; n++) {
         const char *name = route->handler->name;
         rows[count++] = (struct row){.methods = route->methods,
                                      .path = route->pattern,
@@ -65,7 +65,7 @@ static void collect_rows(const struct site *site, struct row *rows)
                                      .order = n};
     }
     const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(site->mounts, n, &prefix, &directory); n++) {
+    for (size_t n = 0; static_mounts_get(site->default_host.mounts, n, &prefix, &directory); n++) {
         rows[count] = (struct row){0, prefix, "-", directory == NULL ? "(in memory)" : directory, count};
         count++;
     }

@@ -355,7 +355,7 @@ const char *server_scheme(const struct server *server, unsigned listener)
 static void serve_static(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
-    static_files_serve(exchange->site->mounts, exchange);
+    static_files_serve(exchange->vhost->mounts, exchange);
 }
 
 int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log)

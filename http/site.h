@@ -1,12 +1,13 @@
 #ifndef EVSERVE_HTTP_SITE_H
 #define EVSERVE_HTTP_SITE_H
 
-/* What a server serves: limits, routes, mounted directories with their file cache. A host or a script fills it in
- * before a server serves it; from then on it is only read. A server may go on to another site; requests that began with
- * the old one finish with it, and pin it until then. */
+/* What a server serves: limits, host names with their routes and mounted directories (http/vhost.h), the file cache. A
+ * host or a script fills it in before a server serves it; from then on it is only read. A server may go on to another
+ * site; requests that began with the old one finish with it, and pin it until then. */
 
 #include "http/hsts.h"
 #include "http/limits.h"
+#include "http/vhost.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,25 +18,13 @@ struct file_cache;
 struct file_replies;
 struct log;
 struct metrics_hosts;
-struct router;
-struct static_mounts;
 struct destinations;
 struct trusted_proxies;
 
-/* What a path is that no route fits, but would with a slash at its end, or without the one it has. Static files and
- * paths that fit a route as they are do not care. */
-enum site_slash {
-    SLASH_STRICT,   /* another path */
-    SLASH_REDIRECT, /* a request to be sent there */
-    SLASH_IGNORE,   /* the same path */
-};
-
 struct site {
     struct limits limits;                /* defaults, until changed */
-    enum site_slash trailing_slash;      /* of routes */
-    struct router *router;               /* owned */
+    struct vhost default_host;           /* what names get that are not those of another host */
     struct file_cache *cache;            /* owned; reads limits when it is used */
-    struct static_mounts *mounts;        /* owned */
     struct file_replies *replies;        /* owned: files that handlers respond with */
     struct acme *acme;                   /* owned: challenges of a certificate authority; NULL without them */
     struct hsts hsts;                    /* of responses over TLS */

@@ -11,10 +11,9 @@
 #include "http/file_cache.h"
 #include "http/file_reply.h"
 #include "http/metrics_hosts.h"
-#include "http/router.h"
 #include "http/site.h"
-#include "http/static_mounts.h"
 #include "http/trusted_proxies.h"
+#include "http/vhost.h"
 
 #include <errno.h>
 
@@ -25,9 +24,8 @@ int site_create(struct site **site, const struct log *log)
         return -ENOMEM;
     }
     limits_init(&made->limits);
-    int rv = router_create(&made->router);
-    rv = rv < 0 ? rv : file_cache_create(&made->cache, &made->limits, log);
-    rv = rv < 0 ? rv : static_mounts_create(&made->mounts, made->cache);
+    int rv = file_cache_create(&made->cache, &made->limits, log);
+    rv = rv < 0 ? rv : vhost_init(&made->default_host, made->cache);
     rv = rv < 0 ? rv : file_replies_create(&made->replies, made->cache);
     if (rv < 0) {
         site_destroy(made);
@@ -42,10 +40,9 @@ void site_destroy(struct site *site)
     if (site == NULL) {
         return;
     }
-    static_mounts_destroy(site->mounts);
+    vhost_done(&site->default_host);
     file_replies_destroy(site->replies);
     file_cache_destroy(site->cache);
-    router_destroy(site->router);
     acme_destroy(site->acme);
     trusted_proxies_destroy(site->trusted);
     destinations_destroy(site->denied);
@@ -59,7 +56,7 @@ void site_destroy(struct site *site)
 void site_set_base(struct site *site, int base_fd)
 {
     site->base_fd = base_fd;
-    static_mounts_set_base(site->mounts, base_fd);
+    vhost_set_base(&site->default_host, base_fd);
     file_replies_set_base(site->replies, base_fd);
 }
 
@@ -131,7 +128,7 @@ int site_set_access_format(struct site *site, const char *text, char *err, size_
 
 void site_abandon(struct site *site)
 {
-    static_mounts_abandon(site->mounts);
+    vhost_abandon(&site->default_host);
     file_replies_abandon(site->replies);
     file_cache_abandon(site->cache);
 }

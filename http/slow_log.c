@@ -27,7 +27,7 @@ bool slow_log_is_wanted(const struct site *site)
 {
     const struct route *route;
     bool is_wanted = site->limits.log_slow_ms > 0;
-    for (size_t n = 0; !is_wanted && (route = router_route(site->router, n)) != NULL; n++) {
+    for (size_t n = 0; !is_wanted && (route = router_route(site->default_host.router, n)) != NULL; n++) {
         const struct limits *own = route->handler->limits;
         is_wanted = own != NULL && own->log_slow_ms > 0;
     }

@@ -186,12 +186,13 @@ static void send_status(struct coro *coro, const struct reply *reply)
     response_send(coro_detach(coro), reply->status, type_of(reply, plain_type), text, len);
 }
 
-static void pass_on(struct coro *coro, const struct site *site)
+static void pass_on(struct coro *coro)
 {
     struct exchange *exchange = coro_detach(coro);
+    struct static_mounts *mounts = exchange->vhost->mounts;
     exchange->match.allowed = 0; /* that the path is a route's as well matters no more */
-    if (static_mounts_cover(site->mounts, exchange->path, exchange->path_len)) {
-        static_files_serve(site->mounts, exchange);
+    if (static_mounts_cover(mounts, exchange->path, exchange->path_len)) {
+        static_files_serve(mounts, exchange);
     } else {
         response_refuse(exchange, 404, NULL);
     }
@@ -240,7 +241,6 @@ static int begin_stream(lua_State *L, struct coro *coro, const struct reply *rep
 /* Send what the reply says. */
 static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
 {
-    struct script *script = coro->script;
     struct write_buffer *json = NULL;
     int type = reply->body == 0 ? LUA_TNIL : lua_type(L, reply->body);
     bool is_elsewhere = reply->is_pass || reply->file != 0 || reply->events != 0; /* where the content comes from */
@@ -275,7 +275,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         if (reply->has_type) {
             script_raise(L, "app.pass always sends the Content-Type of the file");
         }
-        pass_on(coro, script->site);
+        pass_on(coro);
     } else if (reply->file != 0) {
         send_file_reply(L, coro, reply);
     } else if (reply->events != 0) {

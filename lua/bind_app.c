@@ -96,7 +96,7 @@ static int app_route_names(lua_State *L)
 /* The methods of the list at index as a set. */
 static uint64_t check_methods(lua_State *L, int index, const char *what)
 {
-    struct route_methods *names = router_method_names(script_of(L)->site->router);
+    struct route_methods *names = router_method_names(script_of(L)->site->default_host.router);
     uint64_t methods = 0;
     size_t count = lua_objlen(L, index);
     for (size_t i = 1; i <= count; i++) {
@@ -188,7 +188,7 @@ static int app_trailing_slash(lua_State *L)
     script_check_loading(L, "app.set");
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
         if (strcmp(given, policies[i]) == 0) {
-            script_of(L)->site->trailing_slash = (enum site_slash)i;
+            script_of(L)->site->default_host.trailing_slash = (enum slash_policy)i;
             return 0;
         }
     }
@@ -240,7 +240,8 @@ static int app_route(lua_State *L)
     }
     lua_settop(L, 5);
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    int rv = router_add(script->site->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
+    int rv = router_add(script->site->default_host.router, methods, lua_tostring(L, 3), &route->handler, place, err,
+                        sizeof err);
     if (rv < 0) {
         luaL_unref(L, LUA_REGISTRYINDEX, route->fn_ref); /* the script may go on without the route */
         route->fn_ref = LUA_NOREF;

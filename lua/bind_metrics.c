@@ -74,7 +74,8 @@ static int app_metrics(lua_State *L)
         script_raise_memory(L);
     }
     route->handler.body_mode = BODY_UNWANTED;
-    if (router_add(script->site->router, METHOD_BIT(METHOD_GET), path, &route->handler, place, err, sizeof err) < 0) {
+    if (router_add(script->site->default_host.router, METHOD_BIT(METHOD_GET), path, &route->handler, place, err,
+                   sizeof err) < 0) {
         lua_pushstring(L, err); /* has the place already */
         return lua_error(L);
     }

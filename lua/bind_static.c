@@ -234,8 +234,8 @@ static int static_mount(lua_State *L)
     script_place(L, place);
     snprintf(where, sizeof where, "%s: app.static: ", place);
     reading.options.where = where;
-    if (static_mounts_add(script_of(L)->site->mounts, lua_tostring(L, 1), lua_tostring(L, 2), &reading.options, err,
-                          sizeof err) < 0) {
+    if (static_mounts_add(script_of(L)->site->default_host.mounts, lua_tostring(L, 1), lua_tostring(L, 2),
+                          &reading.options, err, sizeof err) < 0) {
         script_raise(L, "app.static: %s", err);
     }
     return 0;

@@ -206,7 +206,7 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
 {
     const char *prefix, *directory;
     int rv = allow_if_there(call, "/dev/null"); /* core/net.c keeps an fd in reserve */
-    for (size_t n = 0; rv == 0 && static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
+    for (size_t n = 0; rv == 0 && static_mounts_get(offer->site->default_host.mounts, n, &prefix, &directory); n++) {
         rv = directory == NULL ? 0 : allow(call, directory);
     }
     if (rv == 0 && offer->site->acme != NULL) {
@@ -313,7 +313,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
 static bool has_mount(const struct offer *offer, const char *wanted)
 {
     const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(offer->site->mounts, n, &prefix, &directory); n++) {
+    for (size_t n = 0; static_mounts_get(offer->site->default_host.mounts, n, &prefix, &directory); n++) {
         if (directory != NULL && strcmp(directory, wanted) == 0) {
             return true;
         }
@@ -342,7 +342,7 @@ static int check_acme(const struct offer *before, const struct offer *next, char
 int confine_check(const struct offer *before, const struct offer *next, char *err, size_t errlen)
 {
     const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(next->site->mounts, n, &prefix, &directory); n++) {
+    for (size_t n = 0; static_mounts_get(next->site->default_host.mounts, n, &prefix, &directory); n++) {
         int fd = directory == NULL || has_mount(before, directory)
                      ? -ENOENT
                      : sys_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);

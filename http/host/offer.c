@@ -94,19 +94,19 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
 {
     site_set_base(offer->site, config->base_fd);
     if (config->root != NULL) { /* before the script, whose own "/" then gives way */
-        int rv = static_mounts_pin(offer->site->mounts, "/", config->root, NULL, err, errlen);
+        int rv = static_mounts_pin(offer->site->default_host.mounts, "/", config->root, NULL, err, errlen);
         if (rv < 0) {
             return rv;
         }
     }
     if (config->mounts != NULL) {
-        int rv = evs_mounts_add(offer->site->mounts, config->mounts, err, errlen);
+        int rv = evs_mounts_add(offer->site->default_host.mounts, config->mounts, err, errlen);
         if (rv < 0) {
             return rv;
         }
     }
     if (config->routes != NULL) {
-        int rv = evs_routes_create(&offer->routes, config->routes, offer->site->router, err, errlen);
+        int rv = evs_routes_create(&offer->routes, config->routes, offer->site->default_host.router, err, errlen);
         if (rv < 0) {
             return rv;
         }

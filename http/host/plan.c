@@ -229,7 +229,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
     struct offer *offer = NULL;
     int rv = offer_create(&offer, &wanted, outbound->links.reactor, plan->log, err, errlen);
     if (rv >= 0 && thread == 0) { /* once for all threads */
-        static_mounts_log_missing(offer->site->mounts, plan->log);
+        static_mounts_log_missing(offer->site->default_host.mounts, plan->log);
         if (offer->site->acme != NULL) {
             acme_warn(offer->site->acme, plan->log);
         }

@@ -145,7 +145,7 @@ int main(void)
     make_files(&files, &site->limits);
     struct handler handler = {.serve = serve, .ctx = &files};
     char err[256];
-    if (router_add(site->router, 1U << METHOD_GET, "/x", &handler, NULL, err, sizeof err) < 0) {
+    if (router_add(site->default_host.router, 1U << METHOD_GET, "/x", &handler, NULL, err, sizeof err) < 0) {
         fail(err);
     }
     if (server_adopt(server, pair[1]) < 0 || reactor_run_once(reactor, 0) < 0) {

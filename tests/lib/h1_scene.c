@@ -200,7 +200,7 @@ void new_connection(void)
 static void serve_files(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
-    static_files_serve(exchange->site->mounts, exchange);
+    static_files_serve(exchange->vhost->mounts, exchange);
 }
 
 static const struct handler files = {.serve = serve_files}; /* as server.c has it */
@@ -219,8 +219,8 @@ int h1_set_up(void **state)
     assert_int_equal(reactor_create(&h1_scene.reactor, &h1_scene.log), 0);
     assert_int_equal(site_create(&h1_scene.site, &h1_scene.log), 0);
     for (size_t i = 0; i < COUNT(routes); i++) {
-        if (router_add(h1_scene.site->router, methods, routes[i].pattern, &routes[i].handler, "", err, sizeof err) <
-            0) {
+        if (router_add(h1_scene.site->default_host.router, methods, routes[i].pattern, &routes[i].handler, "", err,
+                       sizeof err) < 0) {
             fail_msg("%s", err);
         }
     }
@@ -253,7 +253,7 @@ int h1_tear_down(void **state)
 void mount_files(const char *path)
 {
     char err[256] = "";
-    if (static_mounts_add(h1_scene.site->mounts, "/files", path, NULL, err, sizeof err) < 0) {
+    if (static_mounts_add(h1_scene.site->default_host.mounts, "/files", path, NULL, err, sizeof err) < 0) {
         fail_msg("%s", err);
     }
 }

@@ -29,7 +29,7 @@ int scene_set_up(void **state)
     tree_make(&scene.tree);
     char err[256];
     return reactor_create(&scene.reactor, &scene.log) < 0 || site_create(&scene.site, &scene.log) < 0 ||
-                   static_mounts_add(scene.site->mounts, "/", scene.tree.path, NULL, err, sizeof err) < 0
+                   static_mounts_add(scene.site->default_host.mounts, "/", scene.tree.path, NULL, err, sizeof err) < 0
                ? -1
                : 0;
 }
@@ -67,7 +67,7 @@ void set_limit(const char *name, uint64_t value)
 void add_route(enum method method, const char *pattern, const struct handler *handler)
 {
     char err[256] = "";
-    if (router_add(scene.site->router, 1U << method, pattern, handler, "", err, sizeof err) < 0) {
+    if (router_add(scene.site->default_host.router, 1U << method, pattern, handler, "", err, sizeof err) < 0) {
         fail_msg("%s", err);
     }
 }

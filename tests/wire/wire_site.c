@@ -442,7 +442,7 @@ static int add_mount(struct site *site, const char *prefix, const char *director
     char path[128];
     char err[256];
     snprintf(path, sizeof path, "%s/%s", files, directory);
-    return static_mounts_add(site->mounts, prefix, path, options, err, sizeof err);
+    return static_mounts_add(site->default_host.mounts, prefix, path, options, err, sizeof err);
 }
 
 static int add_mounts(struct site *site)
@@ -491,14 +491,15 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
     late_handler.ctx = reactor;
     late_half_close_handler.ctx = reactor;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        int rv = router_add(site->router, 1U << routes[i].method, routes[i].pattern, routes[i].handler, "wire", err,
-                            sizeof err);
+        int rv = router_add(site->default_host.router, 1U << routes[i].method, routes[i].pattern, routes[i].handler,
+                            "wire", err, sizeof err);
         if (rv < 0) {
             return rv;
         }
     }
     uint64_t methods = 0;
-    int rv = route_methods_add(router_method_names(site->router), "PROPFIND", 8, &methods, err, sizeof err);
-    rv = rv < 0 ? rv : router_add(site->router, methods, "/dav/*", &echo_handler, "wire", err, sizeof err);
+    int rv = route_methods_add(router_method_names(site->default_host.router), "PROPFIND", 8, &methods, err,
+                               sizeof err);
+    rv = rv < 0 ? rv : router_add(site->default_host.router, methods, "/dav/*", &echo_handler, "wire", err, sizeof err);
     return rv < 0 ? rv : add_mounts(site);
 }

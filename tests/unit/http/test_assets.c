@@ -33,7 +33,8 @@ static const struct asset list[] = {
 static void pin(const char *prefix, const struct static_options *options)
 {
     char err[512];
-    if (static_mounts_pin_assets(scene.site->mounts, prefix, list, ARRAY_LEN(list), options, err, sizeof err) < 0) {
+    if (static_mounts_pin_assets(scene.site->default_host.mounts, prefix, list, ARRAY_LEN(list), options, err,
+                                 sizeof err) < 0) {
         fail_msg("%s", err);
     }
 }
@@ -255,7 +256,7 @@ static void assert_refused(const struct asset *assets, size_t count, const struc
 {
     char err[512];
     size_t live = fake_mem_live();
-    int rv = static_mounts_pin_assets(scene.site->mounts, "/new", assets, count, options, err, sizeof err);
+    int rv = static_mounts_pin_assets(scene.site->default_host.mounts, "/new", assets, count, options, err, sizeof err);
     assert_int_equal(rv, -EBADMSG);
     assert_string_equal(err, text);
     assert_int_equal(fake_mem_live(), live);
@@ -295,12 +296,15 @@ static void assets_that_make_no_sense_are_refused_by_name(void **state)
     }
     char err[512];
     const struct asset too_long = {.path = long_path};
-    assert_int_equal(static_mounts_pin_assets(scene.site->mounts, "/new", &too_long, 1, NULL, err, sizeof err),
+    assert_int_equal(static_mounts_pin_assets(scene.site->default_host.mounts, "/new", &too_long, 1, NULL, err,
+                                              sizeof err),
                      -EBADMSG);
     assert_non_null(strstr(err, "xxx\" is too long"));
     const struct asset longest = {.path = long_path + sizeof long_path - 4096,
                                   .etag = "123456789012345678901234567890123456"};
-    assert_int_equal(static_mounts_pin_assets(scene.site->mounts, "/new", &longest, 1, NULL, err, sizeof err), 0);
+    assert_int_equal(static_mounts_pin_assets(scene.site->default_host.mounts, "/new", &longest, 1, NULL, err,
+                                              sizeof err),
+                     0);
 }
 
 static void options_that_name_no_asset_are_refused(void **state)
@@ -318,7 +322,8 @@ static void no_assets_at_all_are_404(void **state)
 {
     (void)state;
     char err[512];
-    assert_int_equal(static_mounts_pin_assets(scene.site->mounts, "/none", list, 0, NULL, err, sizeof err), 0);
+    assert_int_equal(static_mounts_pin_assets(scene.site->default_host.mounts, "/none", list, 0, NULL, err, sizeof err),
+                     0);
     scene_start();
     ask("GET", "/none/x", "");
     assert_int_equal(status, 404);
@@ -336,7 +341,8 @@ static void every_failing_allocation_leaves_nothing(void **state)
     for (; rv < 0; n++) {
         fake_mem_fail_after(n, false);
         const struct static_options options = {.fallback = "a.css"};
-        rv = static_mounts_pin_assets(scene.site->mounts, "/new", list, ARRAY_LEN(list), &options, err, sizeof err);
+        rv = static_mounts_pin_assets(scene.site->default_host.mounts, "/new", list, ARRAY_LEN(list), &options, err,
+                                      sizeof err);
         fake_mem_fail_after(0, false);
         if (rv < 0) {
             assert_int_equal(rv, -ENOMEM);

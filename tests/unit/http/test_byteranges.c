@@ -228,7 +228,8 @@ static void answer_carries_the_fields_of_the_whole(void **state)
     char directory[128];
     snprintf(directory, sizeof directory, "%s", scene.tree.path);
     struct static_options options = {.cache_s = 60};
-    assert_int_equal(static_mounts_add(scene.site->mounts, "/kept", directory, &options, err, sizeof err), 0);
+    assert_int_equal(static_mounts_add(scene.site->default_host.mounts, "/kept", directory, &options, err, sizeof err),
+                     0);
     scene_begin();
     static const char *const paths[] = {"/small.txt", "/large.wav", "/kept/small.txt", "/kept/large.wav"};
     static const char *const ranges[] = {"bytes=1-2", "bytes=1-2,5-6"};
@@ -257,7 +258,7 @@ static void serve_with_a_field(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
     assert_int_equal(response_add_field(exchange, "X-App", 5, "demo", 4), 0);
-    static_files_serve(scene.site->mounts, exchange);
+    static_files_serve(scene.site->default_host.mounts, exchange);
 }
 
 static const struct handler adding = {.serve = serve_with_a_field};
@@ -281,7 +282,7 @@ static void serve_with_the_fields_of_the_file(struct exchange *exchange, void *c
     for (size_t i = 0; i < sizeof own_fields / sizeof own_fields[0]; i++) {
         assert_int_equal(response_add_field(exchange, own_fields[i], strlen(own_fields[i]), "HANDLER", 7), 0);
     }
-    static_files_serve(scene.site->mounts, exchange);
+    static_files_serve(scene.site->default_host.mounts, exchange);
 }
 
 static const struct handler claiming = {.serve = serve_with_the_fields_of_the_file};

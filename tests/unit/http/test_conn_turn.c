@@ -134,7 +134,9 @@ static void listings_end_the_turn(void **state)
     (void)state;
     struct static_options options = {.list = true};
     char err[256];
-    assert_int_equal(static_mounts_add(scene.site->mounts, "/list", scene.tree.path, &options, err, sizeof err), 0);
+    assert_int_equal(static_mounts_add(scene.site->default_host.mounts, "/list", scene.tree.path, &options, err,
+                                       sizeof err),
+                     0);
     scene_begin();
     struct fake_peer *busy = client();
     fake_sys_set_cost_ns(FAKE_OPEN_BENEATH, 10000000);

@@ -32,7 +32,7 @@ static void mount(const char *prefix, const char *name, const struct static_opti
     char directory[128];
     char err[512];
     snprintf(directory, sizeof directory, name[0] == '/' ? "%.0s%s" : "%s/%s", scene.tree.path, name);
-    if (static_mounts_add(scene.site->mounts, prefix, directory, options, err, sizeof err) < 0) {
+    if (static_mounts_add(scene.site->default_host.mounts, prefix, directory, options, err, sizeof err) < 0) {
         fail_msg("%s", err);
     }
 }
@@ -132,7 +132,7 @@ static int set_up(void **state)
     char err[512];
     char directory[128];
     snprintf(directory, sizeof directory, "%s/top", scene.tree.path);
-    if (static_mounts_add(scene.site->mounts, "/indexes", directory,
+    if (static_mounts_add(scene.site->default_host.mounts, "/indexes", directory,
                           &(struct static_options){.index = indexes, .index_count = ARRAY_LEN(indexes)}, err,
                           sizeof err) == 0) {
         fail_msg("an index file outside of its directory was accepted");

@@ -3,10 +3,10 @@
 
 #include "tests/lib/server_scene.h"
 
-static void begin_with(enum site_slash policy)
+static void begin_with(enum slash_policy policy)
 {
     static const struct handler slash = {.serve = serve_text, .ctx = hello_text};
-    scene.site->trailing_slash = policy;
+    scene.site->default_host.trailing_slash = policy;
     add_route(METHOD_GET, "/slash/", &slash);
     add_route(METHOD_GET, "/by/:name", &slash);
     add_route(METHOD_GET, "/rest/*path", &slash);
@@ -110,7 +110,7 @@ static void add_named_route(const char *method, const char *path)
 {
     char err[256];
     uint64_t methods = 0;
-    struct router *router = scene.site->router;
+    struct router *router = scene.site->default_host.router;
     assert_int_equal(route_methods_add(router_method_names(router), method, strlen(method), &methods, err, sizeof err),
                      0);
     assert_int_equal(router_add(router, methods, path, &hello, "", err, sizeof err), 0);

@@ -32,7 +32,7 @@ static void mount(const char *prefix, const char *directory)
     char err[256];
     snprintf(path, sizeof path, "%s/%s", scene.tree.path, directory);
     static const struct static_options options = {.list = true};
-    assert_int_equal(static_mounts_add(scene.site->mounts, prefix, path, &options, err, sizeof err), 0);
+    assert_int_equal(static_mounts_add(scene.site->default_host.mounts, prefix, path, &options, err, sizeof err), 0);
 }
 
 static void fill(const char *directory, int count)
@@ -181,7 +181,7 @@ static void page_stands_with_its_directory_and_for_its_time(void **state)
     (void)state;
     scene_begin();
     struct file_cache *cache = scene.site->cache;
-    struct file_root *root = &scene.site->mounts->mounts[0]->root;
+    struct file_root *root = &scene.site->default_host.mounts->mounts[0]->root;
     struct stat st = {.st_dev = 1, .st_ino = 2, .st_mtim = {3, 4}, .st_ctim = {5, 6}};
     for (int part = 0; part < 8; part++) {
         struct cached_file *page = NULL;
@@ -212,7 +212,7 @@ static void page_is_kept_if_the_memory_of_the_cache_has_room_for_it(void **state
     (void)state;
     set_limit("max_cached_memory", 1000);
     scene_begin();
-    struct file_root *root = &scene.site->mounts->mounts[0]->root;
+    struct file_root *root = &scene.site->default_host.mounts->mounts[0]->root;
     struct stat st = {.st_dev = 1};
     for (size_t len = 1000; len <= 1001; len++) {
         struct cached_file *page = NULL;
@@ -229,7 +229,7 @@ static void no_page_is_made_while_those_that_nobody_reads_take_too_much(void **s
     (void)state;
     add_large();
     scene_begin();
-    struct file_root *root = &scene.site->mounts->mounts[0]->root;
+    struct file_root *root = &scene.site->default_host.mounts->mounts[0]->root;
     struct stat st = {.st_dev = 1};
     struct fake_peer *peer = client();
     for (size_t len = FILE_PAGES_MAX; len >= FILE_PAGES_MAX - 1; len--) {

@@ -33,7 +33,7 @@ static void begin_counts(void)
     assert_int_equal(metrics_board_create(&board, 1, NULL), 0);
     assert_int_equal(metrics_counts_create(&counts, scene.reactor), 0);
     metrics_board_join(board, 0, server_service(scene.server));
-    metrics_board_number_routes(board, scene.site->router);
+    metrics_board_number_routes(board, scene.site->default_host.router);
     service_set_counts(server_service(scene.server), counts);
 }
 
@@ -185,7 +185,7 @@ static void statuses_beyond_the_limit_are_counted_together(void **state)
     for (next_status = 200; next_status < 200 + COUNT_CODES + 1; next_status++) {
         say(client(), GET_CLOSE("/status"));
     }
-    struct series_counts sum = sum_of(router_route(scene.site->router, 0)->series);
+    struct series_counts sum = sum_of(router_route(scene.site->default_host.router, 0)->series);
     assert_int_equal(sum.codes[COUNT_CODES - 2], 200 + COUNT_CODES - 2);
     assert_int_equal(sum.requests[COUNT_CODES - 2], 1);
     assert_int_equal(sum.codes[COUNT_CODES - 1], COUNT_OTHER_STATUS);

@@ -24,7 +24,7 @@ static int write_table(void)
 static void add(uint64_t methods, const char *pattern, const struct handler *handler, const char *where)
 {
     char err[256] = "";
-    assert_int_equal(router_add(scene.site->router, methods, pattern, handler, where, err, sizeof err), 0);
+    assert_int_equal(router_add(scene.site->default_host.router, methods, pattern, handler, where, err, sizeof err), 0);
 }
 
 static void columns_are_aligned_and_paths_in_order(void **state)
@@ -50,8 +50,8 @@ static void methods_are_written_as_routes_say_them(void **state)
     (void)state;
     char err[256];
     uint64_t methods = 1U << METHOD_GET;
-    assert_int_equal(route_methods_add(router_method_names(scene.site->router), "PROPFIND", 8, &methods, err,
-                                       sizeof err),
+    assert_int_equal(route_methods_add(router_method_names(scene.site->default_host.router), "PROPFIND", 8, &methods,
+                                       err, sizeof err),
                      0);
     add(methods, "/dav", &hello, "site.lua:1");
     add(METHODS_ALL, "/all", &hello, "site.lua:2");

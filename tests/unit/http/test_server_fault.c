@@ -203,8 +203,8 @@ static int add_routes(void)
     int rv = 0;
     char err[256];
     for (size_t i = 0; rv >= 0 && i < sizeof routes / sizeof routes[0]; i++) {
-        rv = router_add(scene.site->router, 1U << routes[i].method, routes[i].pattern, routes[i].handler, "", err,
-                        sizeof err);
+        rv = router_add(scene.site->default_host.router, 1U << routes[i].method, routes[i].pattern, routes[i].handler,
+                        "", err, sizeof err);
     }
     return rv;
 }
@@ -215,7 +215,7 @@ static int open_server(void)
     char err[256] = "";
     int rv = reactor_create(&scene.reactor, &scene.log);
     rv = rv < 0 ? rv : site_create(&scene.site, &scene.log);
-    rv = rv < 0 ? rv : static_mounts_add(scene.site->mounts, "/", scene.tree.path, NULL, err, sizeof err);
+    rv = rv < 0 ? rv : static_mounts_add(scene.site->default_host.mounts, "/", scene.tree.path, NULL, err, sizeof err);
     rv = rv < 0 ? rv : add_routes();
     rv = rv < 0 ? rv : server_create(&scene.server, scene.reactor, scene.site, &scene.log);
     rv = rv < 0 ? rv : server_listen(scene.server, "127.0.0.1:0", err, sizeof err);

@@ -470,7 +470,9 @@ static void without_fds_a_listing_has_that_of_an_idle_connection(void **state)
     (void)state;
     struct static_options options = {.list = true, .no_index = true};
     char err[256];
-    assert_int_equal(static_mounts_add(scene.site->mounts, "/list", scene.tree.path, &options, err, sizeof err), 0);
+    assert_int_equal(static_mounts_add(scene.site->default_host.mounts, "/list", scene.tree.path, &options, err,
+                                       sizeof err),
+                     0);
     scene_begin();
     struct fake_peer *idle = client(), *asking = client();
     give_no_fds_for_files(1);

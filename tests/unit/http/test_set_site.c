@@ -33,7 +33,9 @@ static int tear_down(void **state)
 static void go_on(void)
 {
     char err[256] = "";
-    assert_int_equal(router_add(next_site->router, 1U << METHOD_GET, "/hello", &other, "", err, sizeof err), 0);
+    assert_int_equal(router_add(next_site->default_host.router, 1U << METHOD_GET, "/hello", &other, "", err,
+                                sizeof err),
+                     0);
     server_set_site(scene.server, next_site);
     scene.site->on_unpinned = on_unpinned;
     scene.site->on_unpinned_arg = scene.site;
@@ -198,7 +200,7 @@ static void static_files_are_those_of_the_site(void **state)
     say(peer, GET("/a.txt"));
     go_on();
     say(peer, GET("/a.txt"));
-    assert_int_equal(static_mounts_add(next_site->mounts, "/", scene.tree.path, NULL, err, sizeof err), 0);
+    assert_int_equal(static_mounts_add(next_site->default_host.mounts, "/", scene.tree.path, NULL, err, sizeof err), 0);
     say(peer, GET("/a.txt"));
     assert_string_equal(statuses(peer), "200 404 200");
 }
@@ -212,7 +214,8 @@ static void answer_of_an_earlier_connection_does_not_say_how_this_one_ends(void 
     struct fake_peer *peer = client(), *earlier = client();
     say(peer, GET("/hold") GET("/held"));
     go_on();
-    assert_int_equal(router_add(next_site->router, 1U << METHOD_GET, "/held", &hold, "", err, sizeof err), 0);
+    assert_int_equal(router_add(next_site->default_host.router, 1U << METHOD_GET, "/held", &hold, "", err, sizeof err),
+                     0);
     say(earlier, "GET /held HTTP/1.0\r\n\r\n");
     response_begin(held[1].exchange, 200, NULL, RESPONSE_LENGTH_UNKNOWN); /* ended by the close */
     response_end(held[1].exchange);

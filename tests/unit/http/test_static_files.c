@@ -63,7 +63,8 @@ static void mount(const char *prefix, const char *name, const struct static_opti
 {
     char directory[128];
     snprintf(directory, sizeof directory, "%s/%s", scene.tree.path, name);
-    int rv = static_mounts_add(scene.site->mounts, prefix, directory, options, scene.err, sizeof scene.err);
+    int rv = static_mounts_add(scene.site->default_host.mounts, prefix, directory, options, scene.err,
+                               sizeof scene.err);
     if (rv < 0) {
         fail_msg("%s", scene.err);
     }
@@ -217,7 +218,7 @@ static const struct answer *serve_text(const char *request, unsigned allowed)
     exchange->path_len = (uint32_t)len;
     exchange->match.allowed = allowed;
     exchange->head_only = exchange->head.method == METHOD_HEAD;
-    static_files_serve(scene.site->mounts, exchange);
+    static_files_serve(scene.site->default_host.mounts, exchange);
     return take_answer();
 }
 
@@ -338,16 +339,16 @@ static void path_that_no_mount_covers_is_404(void **state)
     site_destroy(scene.site);
     make_site();
     assert_int_equal(serve_get("/a.txt")->status, 404);
-    assert_false(static_mounts_cover(scene.site->mounts, "/a.txt", 6));
+    assert_false(static_mounts_cover(scene.site->default_host.mounts, "/a.txt", 6));
     mount("/assets", "assets", NULL);
     assert_int_equal(serve_get("/a.txt")->status, 404);
     assert_int_equal(serve_get("/asset")->status, 404);
     assert_int_equal(serve_get("/assetsx")->status, 404);
     assert_string_equal(serve_get("/assets/a.css")->content, "assets/a.css");
-    assert_false(static_mounts_cover(scene.site->mounts, "/", 1));
-    assert_false(static_mounts_cover(scene.site->mounts, "/assetsx", 8));
-    assert_true(static_mounts_cover(scene.site->mounts, "/assets", 7));
-    assert_true(static_mounts_cover(scene.site->mounts, "/assets/x", 9));
+    assert_false(static_mounts_cover(scene.site->default_host.mounts, "/", 1));
+    assert_false(static_mounts_cover(scene.site->default_host.mounts, "/assetsx", 8));
+    assert_true(static_mounts_cover(scene.site->default_host.mounts, "/assets", 7));
+    assert_true(static_mounts_cover(scene.site->default_host.mounts, "/assets/x", 9));
 }
 
 static void path_at_the_kernels_limit_is_404_and_not_more(void **state)
@@ -763,7 +764,7 @@ static void every_failing_system_call_is_an_answer(void **state)
 
 static int try_mount(const char *prefix, const char *directory)
 {
-    return static_mounts_add(scene.site->mounts, prefix, directory, NULL, scene.err, sizeof scene.err);
+    return static_mounts_add(scene.site->default_host.mounts, prefix, directory, NULL, scene.err, sizeof scene.err);
 }
 
 static void mounts_that_make_no_sense_are_refused_by_name(void **state)
@@ -809,8 +810,8 @@ static void mounts_that_make_no_sense_are_refused_by_name(void **state)
     assert_int_equal(try_mount("/...", "/"), 0); /* three dots are a name */
     const char *prefix = NULL;
     const char *directory = NULL;
-    assert_true(static_mounts_get(scene.site->mounts, 4, &prefix, &directory));
-    assert_false(static_mounts_get(scene.site->mounts, 5, &prefix, &directory));
+    assert_true(static_mounts_get(scene.site->default_host.mounts, 4, &prefix, &directory));
+    assert_false(static_mounts_get(scene.site->default_host.mounts, 5, &prefix, &directory));
 }
 
 static void mounts_are_listed_in_the_order_of_adding(void **state)
@@ -820,11 +821,11 @@ static void mounts_are_listed_in_the_order_of_adding(void **state)
     const char *prefix = NULL;
     const char *directory = NULL;
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
-        assert_true(static_mounts_get(scene.site->mounts, i, &prefix, &directory));
+        assert_true(static_mounts_get(scene.site->default_host.mounts, i, &prefix, &directory));
         assert_string_equal(prefix, wanted[i][0]);
         assert_string_equal(directory + strlen(scene.tree.path), wanted[i][1]);
     }
-    assert_false(static_mounts_get(scene.site->mounts, ARRAY_LEN(wanted), &prefix, &directory));
+    assert_false(static_mounts_get(scene.site->default_host.mounts, ARRAY_LEN(wanted), &prefix, &directory));
 }
 
 static void number_of_mounts_is_bounded(void **state)
@@ -844,7 +845,7 @@ static void pinned_mount_wins_over_later_ones(void **state)
     (void)state;
     char site[128];
     snprintf(site, sizeof site, "%s/site", scene.tree.path);
-    struct static_mounts *mounts = scene.site->mounts;
+    struct static_mounts *mounts = scene.site->default_host.mounts;
     assert_int_equal(static_mounts_pin(mounts, "/pinned", site, NULL, scene.err, sizeof scene.err), 0);
     assert_int_equal(try_mount("/pinned/", "/does/not/exist"), 0); /* ignored */
     assert_string_equal(serve_get("/pinned/a.txt")->content, "site/a.txt");

@@ -15,7 +15,7 @@ static void mount(const char *prefix, const char *name, const struct static_opti
     char directory[128];
     char err[512];
     snprintf(directory, sizeof directory, "%s/%s", scene.tree.path, name);
-    if (static_mounts_add(scene.site->mounts, prefix, directory, options, err, sizeof err) < 0) {
+    if (static_mounts_add(scene.site->default_host.mounts, prefix, directory, options, err, sizeof err) < 0) {
         fail_msg("%s", err);
     }
 }
@@ -407,7 +407,7 @@ static void wrong_options_are_refused_by_name(void **state)
         {{.index = names, .index_count = 1}, "cannot serve \"/\": index: \"a/b\" is not a file name"},
         {{.fallback = "../x"}, "cannot serve \"/\": fallback: \"../x\" is not the path of a file below the directory"},
     };
-    struct static_mounts *mounts = scene.site->mounts;
+    struct static_mounts *mounts = scene.site->default_host.mounts;
     size_t live = fake_mem_live();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         assert_int_equal(static_mounts_add(mounts, "/new", "/", &rows[i].options, err, sizeof err), -EINVAL);

@@ -178,7 +178,7 @@ static void another_site_is_served_from_the_next_request_on(void **state)
     struct site *former = h1_scene.site;
     struct site *next = NULL;
     assert_int_equal(site_create(&next, NULL), 0);
-    assert_int_equal(router_add(next->router, 1U << METHOD_GET, "/hello", &bye, "", err, sizeof err), 0);
+    assert_int_equal(router_add(next->default_host.router, 1U << METHOD_GET, "/hello", &bye, "", err, sizeof err), 0);
 
     say(GET("/hold") GET("/hello"));
     h1_scene.service.site = next;

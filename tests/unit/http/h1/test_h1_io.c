@@ -111,7 +111,9 @@ static void a_request_waits_behind_a_route_with_a_mark_of_its_own(void **state)
     struct limits limits = h1_scene.site->limits;
     limits.write_high_mark_bytes = 1 << 20;
     const struct handler handler = {.serve = serve_two_pieces, .limits = &limits};
-    assert_int_equal(router_add(h1_scene.site->router, 1U << METHOD_GET, "/two", &handler, "", err, sizeof err), 0);
+    assert_int_equal(router_add(h1_scene.site->default_host.router, 1U << METHOD_GET, "/two", &handler, "", err,
+                                sizeof err),
+                     0);
     h1_scene.room = h1_scene.take = 0;
     say(GET("/two") GET("/hello"));
     assert_int_equal(h1_scene.service.stats.requests, 1);
