@@ -72,7 +72,7 @@ class Reload(Case):
     def test_others_are_served_while_the_script_loads(self):
         for reactors in ([], ["--reactors", "2"]):
             self.site("one")
-            server = self.start("--listen", "127.0.0.1:0", "--reload-timeout", "300ms", *reactors, "site.lua")
+            server = self.start("--listen", "127.0.0.1:0", "--reload-timeout", "1s", *reactors, "site.lua")
             self.site("two", "while true do pcall(function() while true do end end) end\n")
             server.process.send_signal(signal.SIGHUP)
             begin = time.monotonic()
@@ -80,10 +80,10 @@ class Reload(Case):
             while time.monotonic() - begin < 0.2:
                 before = time.monotonic()
                 self.assertEqual(get(server), b"one")
-                self.assertLess(time.monotonic() - before, 0.15)  # usually half a millisecond
+                self.assertLess(time.monotonic() - before, 0.5)  # usually half a millisecond
                 asked += 1
             self.assertGreater(asked, 2)
-            self.wait_for_log(server, "not reloaded: site.lua:3: stopped: loading took more than 300 ms (reload_timeout)")
+            self.wait_for_log(server, "not reloaded: site.lua:3: stopped: loading took more than 1000 ms (reload_timeout)")
             self.site("three", "app.after(1, function() app.log('info', 'timer runs') end)\n"
                                "app.on('start', function() app.log('info', 'start runs') end)\n")
             server.process.send_signal(signal.SIGHUP)
