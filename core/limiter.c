@@ -134,17 +134,17 @@ struct set_pair {
     struct limiter_set *both[2];
 };
 
-static uint32_t set_number(uint64_t bits, uint32_t set_count)
+static uint32_t number_of_set(uint64_t bits, uint32_t set_count)
 {
     return (uint32_t)((bits & UINT32_MAX) * set_count >> 32);
 }
 
 static struct set_pair sets_of(struct limiter_set *sets, uint32_t set_count, uint64_t key)
 {
-    return (struct set_pair){{&sets[set_number(key >> 28, set_count)], &sets[set_number(key, set_count)]}};
+    return (struct set_pair){{&sets[number_of_set(key >> 28, set_count)], &sets[number_of_set(key, set_count)]}};
 }
 
-static struct limiter_place *find_place(struct set_pair pair, uint64_t key)
+static struct limiter_place *find_own_place(struct set_pair pair, uint64_t key)
 {
     for (unsigned i = 0; i < 2 * SET_ENTRIES; i++) {
         struct limiter_place *place = &pair.both[i / SET_ENTRIES]->places[i % SET_ENTRIES];
@@ -220,7 +220,7 @@ int64_t limiter_take(struct limiter *limiter, uint64_t key, const struct limiter
     key &= ~(uint64_t)HELD_BIT;
     union limiter_shard *shard = enter_shard(limiter, key);
     struct set_pair pair = shard_sets(limiter, shard, key);
-    struct limiter_place *place = find_place(pair, key);
+    struct limiter_place *place = find_own_place(pair, key);
     int64_t free_ns = place == NULL || place->value < now_ns ? now_ns : place->value;
     int64_t wait_ns = free_ns - now_ns - rate->interval_ns * (rate->burst - 1);
     if (wait_ns <= 0) {
@@ -239,7 +239,7 @@ void limiter_give_back(struct limiter *limiter, uint64_t key, const struct limit
 {
     key &= ~(uint64_t)HELD_BIT;
     union limiter_shard *shard = enter_shard(limiter, key);
-    struct limiter_place *place = find_place(shard_sets(limiter, shard, key), key);
+    struct limiter_place *place = find_own_place(shard_sets(limiter, shard, key), key);
     if (place != NULL) {
         place->value -= rate->interval_ns;
     }
@@ -254,7 +254,7 @@ enum limiter_entry limiter_enter(struct limiter *limiter, uint64_t key, uint64_t
     enum limiter_entry verdict = LIMITER_COUNTED;
     union limiter_shard *shard = enter_shard(limiter, key);
     struct set_pair pair = shard_sets(limiter, shard, key);
-    struct limiter_place *place = find_place(pair, key);
+    struct limiter_place *place = find_own_place(pair, key);
     place = place == NULL ? make_place(pair, key, now_ns, &shard->forgotten) : place;
     if (place == NULL) {
         shard->uncounted++;
@@ -272,7 +272,7 @@ void limiter_leave(struct limiter *limiter, uint64_t key)
 {
     key |= HELD_BIT;
     union limiter_shard *shard = enter_shard(limiter, key);
-    struct limiter_place *place = find_place(shard_sets(limiter, shard, key), key);
+    struct limiter_place *place = find_own_place(shard_sets(limiter, shard, key), key);
     assert(place != NULL && place->value > 0);
     place->value--;
     leave_shard(shard);
