@@ -13,11 +13,13 @@
 #include "http/no_route.h"
 #include "http/request_id.h"
 #include "http/response.h"
+#include "http/rules/decide.h"
 #include "http/service.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
 #include "http/vhost.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Whether the host answers the request itself. */
@@ -40,8 +42,8 @@ static bool ask_before(struct exchange *exchange)
 }
 
 /* What comes before routes: the id that a trusted proxy has given the request; the challenges of a certificate
- * authority, and redirects to HTTPS, which are public and plain HTTP by design; then the host's before(). Returns
- * whether one of them responds. */
+ * authority, and redirects to HTTPS, which are public and plain HTTP by design; the site's rules; then the host's
+ * before(). Returns whether one of them responds, or holds the exchange. */
 static bool answer_first(struct exchange *exchange)
 {
     if (exchange->site->trusted != NULL) {
@@ -54,18 +56,23 @@ static bool answer_first(struct exchange *exchange)
         https_redirect_answer(exchange);
         return true;
     }
-    return ask_before(exchange);
+    struct rules *rules = exchange->vhost->rules;
+    return (rules != NULL && rules_decide(exchange, rules)) || ask_before(exchange);
+}
+
+static void answer_server_options(struct exchange *exchange)
+{
+    uint64_t methods = METHODS_KNOWN | router_methods(exchange->vhost->router);
+    no_route_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
 void dispatch_server_options(struct exchange *exchange)
 {
     strcpy(exchange->path, "*");
     exchange->path_len = 1;
-    if (exchange->service->has_first && answer_first(exchange)) {
-        return;
+    if (!exchange->service->has_first || !answer_first(exchange)) {
+        answer_server_options(exchange);
     }
-    uint64_t methods = METHODS_KNOWN | router_methods(exchange->vhost->router);
-    no_route_answer_options(exchange, methods & ~METHOD_BIT(METHOD_OTHER));
 }
 
 static void set_handler(struct exchange *exchange, const struct handler *handler, uint16_t series)
@@ -184,6 +191,31 @@ static void route_request(struct exchange *exchange)
 void dispatch_request(struct exchange *exchange)
 {
     if (!exchange->service->has_first || !answer_first(exchange)) {
+        route_request(exchange);
+    }
+}
+
+void dispatch_go_on(struct exchange *exchange)
+{
+    assert(exchange->hold == HOLD_WAITS && exchange->response_state == RESPONSE_NONE);
+    exchange->hold = HOLD_OVER;
+    exchange->on_gone = NULL;
+    exchange->on_stopping = NULL;
+    exchange->user = NULL;
+    exchange_resume(exchange);
+}
+
+void dispatch_resume(struct exchange *exchange)
+{
+    exchange->hold = HOLD_NONE;
+    exchange->handler = NULL;
+    exchange->is_served = false;
+    if (rules_decide_on(exchange, exchange->vhost->rules) || ask_before(exchange)) {
+        return;
+    }
+    if (exchange->head.is_asterisk) {
+        answer_server_options(exchange);
+    } else {
         route_request(exchange);
     }
 }

@@ -52,6 +52,13 @@ enum {
     FORWARDED_HOST = 8,   /* in forwarded_host */
 };
 
+/* Whether a rule holds the request (http/rules/rules.h). */
+enum exchange_hold {
+    HOLD_NONE,  /* no rule does */
+    HOLD_WAITS, /* one does: exchange->handler stands for it */
+    HOLD_OVER,  /* dispatch_go_on() was called: the framing calls dispatch_resume() in this tick */
+};
+
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
 
 /* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as
@@ -107,6 +114,8 @@ struct exchange {
     bool wants_close;        /* the connection ends after the response: the handler, or a limit, says so */
     uint8_t id_kind;         /* enum request_id_kind: where its id is */
     uint8_t forwarded;       /* FORWARDED_... bits: what proxies have told; ask exchange_client() and so on */
+    uint8_t hold;            /* enum exchange_hold */
+    uint8_t held_at;         /* enum rule_order of the rule that holds it, or did so last */
     bool has_content_length; /* streaming with a length announced: content_left says what is missing */
     bool is_stalled;         /* response_write() gave 0; on_drain() is due when the queue has gone down */
 

@@ -218,6 +218,7 @@ int file_make_heads(struct cached_file *file, const char *fields, uint32_t conte
     snprintf(lines, room, format, own, file->etag, varies ? vary : "", fields);
     int rv = prebuilt_init(&file->full, 200, file->type, lines, file->size, content_room);
     rv = rv < 0 ? rv : prebuilt_init(&file->not_modified, 304, NULL, lines + own_len, 0, 0);
+    file->not_modified.type = file->type;
     mem_free(lines);
     return rv;
 }

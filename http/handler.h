@@ -10,9 +10,10 @@ struct exchange;
 struct limits;
 
 enum body_mode {
-    BODY_UNWANTED, /* serve() is called when the head is there; a body is drained or the connection closed */
-    BODY_WHOLE,    /* serve() is called when the body is there, all of it, at most max_body bytes */
-    BODY_STREAM,   /* serve() is called when the head is there; the handler takes the body with exchange_read_body() */
+    BODY_UNWANTED,  /* serve() is called when the head is there; a body is drained or the connection closed */
+    BODY_WHOLE,     /* serve() is called when the body is there, all of it, at most max_body bytes */
+    BODY_STREAM,    /* serve() is called when the head is there; the handler takes the body with exchange_read_body() */
+    BODY_UNDECIDED, /* the request is held (http/rules/rules.h): what becomes of the body is decided later */
 };
 
 /* What responds to the requests of a route. Owned by whoever registers it; must outlive the server. */

@@ -35,7 +35,8 @@ int prebuilt_init(struct prebuilt *prebuilt, int status, const char *type, const
         return -ENOMEM;
     }
     char *at = put_status_line(start, status);
-    *prebuilt = (struct prebuilt){.bytes = start, .status = status, .date_offset = (uint32_t)(at - start)};
+    *prebuilt =
+        (struct prebuilt){.bytes = start, .status = status, .type = type, .date_offset = (uint32_t)(at - start)};
     prebuilt->lines_len = (uint32_t)strlen(fields);
     prebuilt->has_hsts = has_line(fields, "strict-transport-security");
     at += HTTP_DATE_LEN;

@@ -15,7 +15,8 @@ struct prebuilt {
     uint32_t lines_offset; /* of the field lines that prebuilt_init() was given */
     uint32_t lines_len;    /* bytes of them */
     int status;
-    bool has_hsts; /* Strict-Transport-Security is among these lines */
+    const char *type; /* of what it is about, borrowed; of a 304, too, which does not show it. NULL: unknown */
+    bool has_hsts;    /* Strict-Transport-Security is among these lines */
 };
 
 enum { PREBUILT_COPY_MAX = 16384 }; /* content up to here is queued with its head; more is sent from where it is */

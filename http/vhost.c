@@ -3,6 +3,7 @@
 #include "http/vhost.h"
 
 #include "http/router.h"
+#include "http/rules/rules.h"
 #include "http/static_mounts.h"
 
 int vhost_init(struct vhost *vhost, struct file_cache *cache)
@@ -15,6 +16,7 @@ void vhost_done(struct vhost *vhost)
 {
     static_mounts_destroy(vhost->mounts);
     router_destroy(vhost->router);
+    rules_destroy(vhost->rules);
 }
 
 void vhost_set_base(struct vhost *vhost, int base_fd)

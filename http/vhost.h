@@ -7,6 +7,7 @@
 
 struct file_cache;
 struct router;
+struct rules;
 struct static_mounts;
 
 /* What a path is that no route fits, but would with a slash at its end, or without the one it has. Static files and
@@ -20,6 +21,7 @@ enum slash_policy {
 struct vhost {
     struct router *router;            /* owned */
     struct static_mounts *mounts;     /* owned */
+    struct rules *rules;              /* owned: what holds for requests before they are routed; NULL without any */
     enum slash_policy trailing_slash; /* of routes */
 };
 

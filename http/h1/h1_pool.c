@@ -95,6 +95,7 @@ void h1_put(struct h1 *h1)
 
 void h1_drop(struct h1 *h1)
 {
+    h1->exchange.framing = h1_server_of(h1->conn)->framing; /* without what was to see a head that never came */
     exchange_clear(&h1->exchange);
     h1_start(h1);
     h1_put(h1);

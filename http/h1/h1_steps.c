@@ -152,10 +152,12 @@ static enum step plan_body(struct h1 *h1)
         return STEP_ON;
     }
     if (exchange->head.content_length > h1_limits(h1)->max_body_bytes) {
-        h1_refuse(h1, 413, NULL);
+        if (exchange->handler->body_mode != BODY_UNDECIDED) {
+            h1_refuse(h1, 413, NULL);
+        }
         return STEP_ON;
     }
-    if (exchange->handler->body_mode == BODY_STREAM) {
+    if (exchange->handler->body_mode >= BODY_STREAM) { /* or BODY_UNDECIDED */
         return STEP_ON;
     }
     if (h1->awaits_continue && h1_continue(h1) < 0) {
@@ -313,11 +315,22 @@ static void call_handler_again(struct h1 *h1)
     }
 }
 
+/* The rule that held the request is content: route it, and decide what becomes of its body, as begin_request() does. */
+static enum step go_on_held(struct h1 *h1)
+{
+    struct exchange *exchange = &h1->exchange;
+    dispatch_resume(exchange);
+    return exchange->has_body ? plan_body(h1) : STEP_ON;
+}
+
 /* PROCESSING: the handler is called once; it may respond at once or later, and may take the body meanwhile. */
 static enum step process_request(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
     if (exchange->is_served || exchange->response_state != RESPONSE_NONE) {
+        if (exchange->hold == HOLD_OVER) {
+            return go_on_held(h1);
+        }
         call_handler_again(h1);
     } else {
         enum step step = call_handler(h1);

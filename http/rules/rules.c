@@ -1,0 +1,121 @@
+/* Happy path: rules_add() sorts each rule into the list of its kind; a request walks along it.
+ * Failure modes: a prefix that is none, one rule too many, or no memory: nothing has changed. */
+
+#include "http/rules/rules.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/types.h>
+
+/* Bytes of a prefix without the slash at its end, or -1 for what is no prefix. */
+static ssize_t measure_prefix(const char *prefix)
+{
+    size_t len = strlen(prefix);
+    if (prefix[0] != '/' || len > RULE_PREFIX_MAX) {
+        return -1;
+    }
+    return (ssize_t)(prefix[len - 1] == '/' ? len - 1 : len);
+}
+
+/* Where a rule goes among those of its kind. */
+static struct rule **find_link(struct rules *rules, enum rule_order order, size_t prefix_len)
+{
+    struct rule **link = &rules->first[order];
+    while (*link != NULL && (*link)->prefix_len >= prefix_len) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, const char *prefix, void *data, int *error,
+                       char *err, size_t errlen)
+{
+    ssize_t len = measure_prefix(prefix);
+    if (len < 0) {
+        *error = error_text(err, errlen, -EINVAL, "a prefix such as \"/\" or \"/api\" expected, got \"%.200s\"",
+                            prefix);
+        return NULL;
+    }
+    if (*rules != NULL && (*rules)->count == RULES_MAX) {
+        *error = error_text(err, errlen, -ENOSPC, "\"%.200s\" is one too many: at most %d rules", prefix, RULES_MAX);
+        return NULL;
+    }
+    if (*rules == NULL) {
+        *rules = mem_zalloc(sizeof **rules);
+    }
+    struct rule *rule = *rules == NULL ? NULL : mem_alloc(sizeof *rule + (size_t)len + 1);
+    if (rule == NULL) {
+        *error = error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
+        return NULL;
+    }
+    struct rule **link = find_link(*rules, kind->order, (size_t)len);
+    *rule = (struct rule){
+        .kind = kind,
+        .next = *link,
+        .data = data,
+        .held = {.body_mode = BODY_UNDECIDED, .name = kind->name},
+        .prefix_len = (size_t)len,
+    };
+    memcpy(rule->prefix, prefix, (size_t)len);
+    rule->prefix[len] = '\0';
+    *link = rule;
+    (*rules)->count++;
+    (*rules)->has_head = (*rules)->has_head || kind->on_head != NULL;
+    return rule;
+}
+
+void rules_destroy(struct rules *rules)
+{
+    if (rules == NULL) {
+        return;
+    }
+    for (unsigned order = 0; order < RULE_ORDERS; order++) {
+        for (struct rule *rule = rules->first[order], *next; rule != NULL; rule = next) {
+            next = rule->next;
+            rule->kind->destroy(rule->data);
+            mem_free(rule);
+        }
+    }
+    mem_free(rules);
+}
+
+/* The path has a NUL behind it. */
+static bool is_below_prefix(const struct rule *rule, const char *path, size_t len)
+{
+    size_t prefix_len = rule->prefix_len;
+    return prefix_len == 0 || (prefix_len <= len && (path[prefix_len] == '/' || prefix_len == len) &&
+                               memcmp(rule->prefix, path, prefix_len) == 0);
+}
+
+static const struct rule *find_fitting(const struct rule *rule, const char *path, size_t len)
+{
+    while (rule != NULL && !is_below_prefix(rule, path, len)) {
+        rule = rule->next;
+    }
+    return rule;
+}
+
+const struct rule *rules_first(const struct rules *rules, enum rule_order order, const char *path, size_t len)
+{
+    return find_fitting(rules->first[order], path, len);
+}
+
+const struct rule *rule_next(const struct rule *rule, const char *path, size_t len)
+{
+    return find_fitting(rule->next, path, len);
+}
+
+const struct rule *rules_get(const struct rules *rules, size_t n)
+{
+    for (unsigned order = 0; order < RULE_ORDERS; order++) {
+        for (const struct rule *rule = rules->first[order]; rule != NULL; rule = rule->next) {
+            if (n-- == 0) {
+                return rule;
+            }
+        }
+    }
+    return NULL;
+}

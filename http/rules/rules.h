@@ -1,0 +1,99 @@
+#ifndef EVSERVE_HTTP_RULES_RULES_H
+#define EVSERVE_HTTP_RULES_RULES_H
+
+/* The rules of a site: what holds for all requests below a prefix, whichever handler responds. A kind of rule is a file
+ * of its own (rule_access.h, for example) that defines a struct rules_kind and calls rules_add(); http/rules/decide.h
+ * asks the kinds, and knows none of them.
+ *
+ * A prefix is compared with the normalised path, case-sensitive and by whole segments: "/a" holds for "/a" and "/a/b",
+ * not for "/ab". "/" holds everywhere, for "OPTIONS *" too. All rules whose prefix fits apply; what becomes of two that
+ * contradict each other is up to their kind, and usually the longer prefix wins. */
+
+#include "http/framing.h"
+#include "http/handler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct exchange;
+struct rule;
+struct rule_head;
+
+enum {
+    RULES_MAX = 1000,       /* rules of one site, those of a list in one call counted once */
+    RULE_PREFIX_MAX = 1024, /* bytes of a prefix */
+};
+
+/* What a kind says about a request. */
+enum rules_verdict {
+    RULES_PASS,     /* on with the next kind, and then to the routes */
+    RULES_ANSWERED, /* it has responded, with a function of http/response.h */
+    RULES_HELD,     /* it needs time: it responds later, or calls dispatch_go_on() */
+};
+
+/* The kinds that decide, in the order in which they are asked; then those that change heads of responses. */
+enum rule_order {
+    RULE_REDIRECT,
+    RULE_ACCESS,
+    RULE_LIMIT,
+    RULE_AUTH,
+    RULE_FIELDS,
+    RULE_CACHE,
+    RULE_ORDERS,
+};
+
+enum { RULE_DECIDERS = RULE_FIELDS }; /* how many of them decide */
+
+struct rules_kind {
+    enum rule_order order;
+
+    /* What decides: first is the rule of this kind with the longest prefix that fits, rule_next() gives the others.
+     * NULL for kinds that change heads.
+     *
+     * With RULES_HELD the body stays unread, handler_timeout runs as for a handler, and the rule may use
+     * exchange->user and exchange->on_gone, through which it learns that the client has left, or that time is up. It
+     * ends with a response, or with dispatch_go_on(), but neither before this function has returned. A client that
+     * shuts its side has left, even if the route that it asks for has half_close. */
+    enum rules_verdict (*decide)(struct exchange *exchange, const struct rule *first);
+
+    /* What changes the head of a response, of whoever responds: http/rules/rule_head.h. Returns 0 or -ENOMEM. */
+    int (*on_head)(struct exchange *exchange, const struct rule *first, struct rule_head *head);
+
+    void (*destroy)(void *data); /* frees a rule's data */
+    const char *name;            /* as logs call it: "app.basic_auth" */
+};
+
+struct rule {
+    const struct rules_kind *kind;
+    struct rule *next;   /* of this kind: longer prefixes come first, among equal ones those that were added earlier */
+    void *data;          /* the kind's own, freed with the rule */
+    struct handler held; /* stands for the rule while it holds a request; never called */
+    size_t prefix_len;   /* bytes */
+    char prefix[];       /* without the slash at its end: "" holds everywhere */
+};
+
+struct rules {
+    struct rule *first[RULE_ORDERS]; /* of each kind */
+    unsigned count;                  /* of all of them */
+    bool has_head;                   /* one of them changes heads */
+    struct framing filter;           /* for http/rules/rule_head.c: in front of carrier */
+    const struct framing *carrier;   /* NULL before the first request */
+};
+
+/* Add a rule. *rules is made when it is NULL. The prefix is copied: "/", or "/a/b" with or without a slash at its end,
+ * decoded. Returns the rule, which owns data from then on; or NULL with *error -ENOMEM, -EINVAL (no prefix) or -ENOSPC
+ * (RULES_MAX), and a text in err that quotes the prefix: then nothing has changed. */
+struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, const char *prefix, void *data, int *error,
+                       char *err, size_t errlen);
+
+/* Free the rules and their data. NULL is allowed. */
+void rules_destroy(struct rules *rules);
+
+/* The rule of a kind with the longest prefix that fits path, or NULL; then the next longest, or NULL. */
+const struct rule *rules_first(const struct rules *rules, enum rule_order order, const char *path, size_t len);
+const struct rule *rule_next(const struct rule *rule, const char *path, size_t len);
+
+/* The n-th rule, by kinds, in the order in which they are looked at; NULL past the last. For tables. */
+const struct rule *rules_get(const struct rules *rules, size_t n);
+
+#endif
