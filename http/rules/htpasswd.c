@@ -55,7 +55,7 @@ size_t htpasswd_count(const struct htpasswd *table)
     return table->count;
 }
 
-static int compare_names(const char *a, size_t a_len, const char *b, size_t b_len)
+static int compare_user_names(const char *a, size_t a_len, const char *b, size_t b_len)
 {
     int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
     return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
@@ -64,7 +64,7 @@ static int compare_names(const char *a, size_t a_len, const char *b, size_t b_le
 static int compare_users(const void *a, const void *b)
 {
     const struct htpasswd_user *left = a, *right = b;
-    int order = compare_names(left->name, left->name_len, right->name, right->name_len);
+    int order = compare_user_names(left->name, left->name_len, right->name, right->name_len);
     return order != 0 ? order : (left->line > right->line) - (left->line < right->line);
 }
 
@@ -74,7 +74,7 @@ const char *htpasswd_find(const struct htpasswd *table, const char *name, size_t
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const struct htpasswd_user *user = &table->users[middle];
-        int order = compare_names(name, len, user->name, user->name_len);
+        int order = compare_user_names(name, len, user->name, user->name_len);
         if (order == 0) {
             return user->hash;
         }
@@ -168,7 +168,7 @@ static int check_names(const struct htpasswd *table, char *err, size_t errlen)
 {
     for (size_t i = 1; i < table->count; i++) {
         const struct htpasswd_user *before = &table->users[i - 1], *user = &table->users[i];
-        if (compare_names(before->name, before->name_len, user->name, user->name_len) == 0) {
+        if (compare_user_names(before->name, before->name_len, user->name, user->name_len) == 0) {
             return error_text(err, errlen, -EINVAL, "line %u: user \"%.64s\" is in line %u, too", user->line,
                               user->name, before->line);
         }

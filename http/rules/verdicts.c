@@ -60,7 +60,7 @@ static void hash_credentials(const struct verdicts *verdicts, const struct crede
     }
 }
 
-static struct verdict_place *find_place(struct verdict_place set[VERDICT_WAYS], const uint64_t hashes[2])
+static struct verdict_place *find_verdict_place(struct verdict_place set[VERDICT_WAYS], const uint64_t hashes[2])
 {
     for (int i = 0; i < VERDICT_WAYS; i++) {
         if (set[i].hashes[0] == hashes[0] && set[i].hashes[1] == hashes[1]) {
@@ -75,7 +75,8 @@ enum verdict verdicts_find(struct verdicts *verdicts, const struct credentials *
     uint64_t hashes[2];
     hash_credentials(verdicts, credentials, hashes);
     for (int table = 0; table < VERDICT_TABLES; table++) {
-        const struct verdict_place *place = find_place(verdicts->places[table][hashes[0] % VERDICT_SETS], hashes);
+        const struct verdict_place *place = find_verdict_place(verdicts->places[table][hashes[0] % VERDICT_SETS],
+                                                               hashes);
         if (place != NULL && now_ms < place->until_ms) {
             return table == 0 ? VERDICT_RIGHT : VERDICT_WRONG;
         }
@@ -89,7 +90,7 @@ void verdicts_keep(struct verdicts *verdicts, const struct credentials *credenti
     uint64_t hashes[2];
     hash_credentials(verdicts, credentials, hashes);
     struct verdict_place *set = verdicts->places[verdict == VERDICT_RIGHT ? 0 : 1][hashes[0] % VERDICT_SETS];
-    struct verdict_place *place = find_place(set, hashes);
+    struct verdict_place *place = find_verdict_place(set, hashes);
     for (int i = 0; i < VERDICT_WAYS && place == NULL; i++) {
         bool is_oldest = true;
         for (int other = 0; other < VERDICT_WAYS; other++) {
