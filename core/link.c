@@ -413,6 +413,16 @@ void link_close(struct link *link)
     mem_free(link);
 }
 
+int link_end(struct link *link)
+{
+    return link->broken < 0 ? link->broken : transport_end(&link->transport);
+}
+
+void link_cut(struct link *link)
+{
+    link->transport.is_cut = true;
+}
+
 void links_abandon(struct links *links)
 {
     for (struct link *link = links->first; link != NULL; link = link->next) {

@@ -83,6 +83,13 @@ int link_start_tls(struct link *link, const struct link_tls *tls, char *err, siz
  * to the peer. NULL is allowed. */
 void link_close(struct link *link);
 
+/* Tell the peer that nothing follows, behind what was sent: it may go on sending. Of an open link. Returns 0 or
+ * -errno. */
+int link_end(struct link *link);
+
+/* What was sent is not whole: the close to come is none that TLS has the peer take for the end. */
+void link_cut(struct link *link);
+
 /* In a process forked from the one that has them: close their fds, and leave everything else as it is. */
 void links_abandon(struct links *links);
 

@@ -26,7 +26,7 @@ version=$(sed -n 's/^project(evserve VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 # A table of unknown length cannot be declared ahead as a static one, so http/limits.c comes before its users. parser.c
 # comes before its variants, which share its headers.
 sources="http/limits.c"
-for source in core/*.c http/*.c http/h1/*.c http/ws/*.c http/client/*.c http/rules/*.c http/host/*.c evserve.c; do
+for source in core/*.c http/*.c http/h1/*.c http/ws/*.c http/client/*.c http/rules/*.c http/proxy/*.c http/host/*.c evserve.c; do
     printf '%s\n' "$sources" | tr ' ' '\n' | grep -qx "$source" || sources="$sources $source"
 done
 

@@ -11,7 +11,7 @@ if [ ${#tools[@]} -eq 0 ]; then
     tools=(gcc clang-tidy cppcheck scan-build)
 fi
 known=scripts/analyse.suppressions
-sources=(core/*.c core/program/*.c http/*.c http/h1/*.c http/ws/*.c http/client/*.c http/rules/*.c http/host/*.c lua/*.c evserve.c main.c)
+sources=(core/*.c core/program/*.c http/*.c http/h1/*.c http/ws/*.c http/client/*.c http/rules/*.c http/proxy/*.c http/host/*.c lua/*.c evserve.c main.c)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0

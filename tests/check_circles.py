@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 
-FOLDERS = ["core", "core/program", "http", "http/h1", "http/ws", "http/client", "http/rules", "http/host", "lua"]
+FOLDERS = ["core", "core/program", "http", "http/h1", "http/ws", "http/client", "http/rules", "http/proxy", "http/host", "lua"]
 DOORS = ["evserve.c", "main.c"]  # evserve.h is not here: it declares what the whole house defines, and includes nothing
 PARTS = ["evserve_core", "evserve_http", "evserve_lua", "evserve_door", "evserve_tool"]  # the targets in CMakeLists.txt
 HEADING = "Circles of files"

@@ -21,6 +21,7 @@ http/client includes only messages, chunks and core ; http/client/*.[ch] ; - ; (
 http/rules includes only messages and core ; http/rules/*.[ch] ; - ; (http|http/rules|core)/[^/]* ; http/(conn|server|h1/|ws/).*|core/transport[.]h
 http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|http/rules|core)/[^/]*|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
 lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|http/rules|core)/[^/]*|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
+http/proxy includes only messages, connections, the client and core ; http/proxy/*.[ch] ; - ; (http/proxy|http/client|http|core)/[^/]*|http/h1/chunked[.]h|version[.]h ; http/server.*
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
 a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/|ws/).*|core/transport[.]h
@@ -102,8 +103,8 @@ check_tree() {
     done <<END
 $(rules)
 END
-    refuse_twins core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] http/client/*.[ch] http/rules/*.[ch] http/host/*.[ch] lua/*.[ch] evserve.c main.c
-    refuse_lua core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] http/client/*.[ch] http/rules/*.[ch] http/host/*.[ch] evserve.h evserve.c main.c
+    refuse_twins core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] http/client/*.[ch] http/rules/*.[ch] http/proxy/*.[ch] http/host/*.[ch] lua/*.[ch] evserve.c main.c
+    refuse_lua core/*.[ch] core/program/*.[ch] http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] http/client/*.[ch] http/rules/*.[ch] http/proxy/*.[ch] http/host/*.[ch] evserve.h evserve.c main.c
 
     # What git holds; a tree without git (an unpacked archive) has no list to check.
     if git rev-parse --git-dir >/dev/null 2>&1; then
@@ -116,7 +117,7 @@ END
 self_test() {
     tree=$(mktemp -d) || exit 2
     trap 'rm -rf "$tree"' EXIT
-    mkdir -p "$tree/core/program" "$tree/http/h1" "$tree/http/ws" "$tree/http/client" "$tree/http/rules" "$tree/http/host" "$tree/lua" "$tree/stray"
+    mkdir -p "$tree/core/program" "$tree/http/h1" "$tree/http/ws" "$tree/http/client" "$tree/http/rules" "$tree/http/proxy" "$tree/http/host" "$tree/lua" "$tree/stray"
     # Each line is a file, and an include that must be found in it, on its second line.
     bad=$(cat <<'END'
 core/a.c "http/router.h"
@@ -132,6 +133,8 @@ http/client/a.c "http/server.h"
 http/client/b.c "http/h1/parser.h"
 http/rules/a.c "http/conn.h"
 http/rules/b.c "http/host/offer.h"
+http/proxy/a.c "http/server.h"
+http/proxy/b.c "http/h1/h1.h"
 http/host/a.c "lua/script.h"
 http/host/b.c "http/conn.h"
 http/host/c.c "http/h1/h1.h"
@@ -170,6 +173,7 @@ END
     done
     printf '#include "core/log.h"\n#include <stdio.h>\n' >"$tree/http/fine.c"
     printf '#include "evserve.h"\n' >>"$tree/http/host/fine.c"
+    printf '#include "http/conn.h"\n#include "http/client/fetch_reply.h"\n' >"$tree/http/proxy/fine.c"
     printf '#include "http/conn.h"\n#include "http/response.h"\n' >"$tree/http/h1/h1_fine.c"
     printf '#include "http/h1/h1_protocol.h"\n#include "http/conn.h"\n' >"$tree/http/server.c"
     printf '#include "core/transport.h"\n#include "http/outcome.h"\n' >"$tree/http/conn.c"

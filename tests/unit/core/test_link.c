@@ -147,6 +147,25 @@ static void round_trip_over_a_unix_socket_costs_as_much(void **state)
     assert_int_equal(link_recv(scene.link, buf, 64), 3);
 }
 
+static void an_end_is_told_behind_what_was_sent_and_leaves_the_other_way_open(void **state)
+{
+    (void)state;
+    char buf[64];
+    size_t len;
+    struct fake_peer *peer = connect_link();
+    assert_int_equal(link_send(scene.link, "last", 4), 4);
+    assert_int_equal(link_end(scene.link), 0);
+    assert_true(fake_peer_saw_end(peer));
+    assert_string_equal(fake_peer_output(peer, &len), "last");
+    fake_peer_send_text(peer, "bye");
+    assert_int_equal(link_want(scene.link, REACTOR_READABLE), 0);
+    turn();
+    assert_int_equal(scene.calls, 1);
+    assert_int_equal(link_recv(scene.link, buf, sizeof buf), 3);
+    fake_sys_fail_op(FAKE_SHUTDOWN_WRITE, 0, 1, -ENOTCONN);
+    assert_int_equal(link_end(scene.link), -ENOTCONN);
+}
+
 static void server_that_hangs_is_waited_for(void **state)
 {
     (void)state;
@@ -226,6 +245,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(round_trip_costs_a_send_and_a_receive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(round_trip_over_a_unix_socket_costs_as_much, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_end_is_told_behind_what_was_sent_and_leaves_the_other_way_open, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(server_that_hangs_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(closing_while_it_connects_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_socket_is_waited_for, set_up, tear_down),
