@@ -2,7 +2,7 @@
 #define EVSERVE_HTTP_ROUTE_PATTERN_H
 
 /* The syntax of route patterns (http/router.h describes it): text to pieces, and the precedence of pieces. For the
- * router alone; no allocation. */
+ * router, and for redirects that need the names of its parameters; no allocation. */
 
 #include "http/route.h"
 

@@ -25,6 +25,8 @@ local function begin(what, first)
     end
 end
 
+shared.begin = begin
+
 local listens, mounts = {}, {} -- by address and prefix: where they were registered
 
 local function listen(what, address)
@@ -286,10 +288,11 @@ local function open_group(target, group)
         if type(prefix) ~= "string" or (prefix ~= "" and (prefix:sub(1, 1) ~= "/" or prefix:sub(-1) == "/")) then
             fail(string.format('%s: a prefix such as "/api", or "", expected, got %s', what, describe(prefix)))
         end
-        local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group }
+        local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group, host = group.host }
         local made = {}
         owners[made] = true
         open_group(made, inner)
+        shared.open_scope(made, inner) -- prelude_rules.lua
         return made
     end
 end

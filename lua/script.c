@@ -28,6 +28,7 @@
 #include "lua/bind_publish.h"
 #include "lua/bind_redis.h"
 #include "lua/bind_request.h"
+#include "lua/bind_rules.h"
 #include "lua/bind_settings.h"
 #include "lua/bind_socket.h"
 #include "lua/bind_static.h"
@@ -108,6 +109,7 @@ static int build_state(lua_State *L)
     bind_app(L);
     bind_settings(L);
     bind_static(L);
+    bind_rules(L);
     bind_tls(L);
     bind_metrics(L);
     bind_store(L);

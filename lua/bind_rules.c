@@ -1,0 +1,124 @@
+/* Rules: what the prelude has checked becomes an entry of http/rules/.
+ *
+ * Happy path: the texts of a table stay alive on the Lua stack until http/rules/ has made its copy.
+ *
+ * Failure modes: what http/rules/ finds wrong raises an error that begins with the file and line of the script. Nothing
+ * here is owned, so an error has nothing to free. */
+
+#include "lua/bind_rules.h"
+
+#include "http/rules/rule_access.h"
+#include "http/rules/rule_cache.h"
+#include "http/rules/rule_fields.h"
+#include "http/rules/rule_redirect.h"
+#include "http/site.h"
+#include "lua/script_error.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Arguments of each function: the host, what was called ("app.allow"), and a prefix or a pattern. */
+enum { HOST_INDEX = 1, WHAT_INDEX, PREFIX_INDEX, FIRST_OWN_INDEX };
+
+struct vhost *rules_check_host(lua_State *L, int index)
+{
+    luaL_argcheck(L, lua_isnil(L, index), index, "a host expected");
+    return &script_of(L)->site->default_host;
+}
+
+/* The rules that the call is about; what and prefix are texts without NUL. */
+static struct rules **check_rule_call(lua_State *L, const char **what, const char **prefix)
+{
+    *what = luaL_checkstring(L, WHAT_INDEX);
+    script_check_loading(L, *what);
+    *prefix = script_check_text(L, PREFIX_INDEX, *what);
+    return &rules_check_host(L, HOST_INDEX)->rules;
+}
+
+static int finish_rule(lua_State *L, int rv, const char *what, const char *err)
+{
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "%s: %s", what, err);
+    }
+    return 0;
+}
+
+/* rule_access(host, what, prefix, allows, list) */
+static int add_access_rule(lua_State *L)
+{
+    const char *what, *prefix;
+    char err[SCRIPT_TEXT_MAX];
+    struct rules **rules = check_rule_call(L, &what, &prefix);
+    const char *list = script_check_text(L, FIRST_OWN_INDEX + 1, what);
+    int rv = rule_access_add(rules, prefix, lua_toboolean(L, FIRST_OWN_INDEX) != 0, list, err, sizeof err);
+    return finish_rule(L, rv, what, err);
+}
+
+/* rule_redirect(host, what, pattern, target, status): target is nil for 410. */
+static int add_redirect_rule(lua_State *L)
+{
+    const char *what, *pattern;
+    char err[SCRIPT_TEXT_MAX], place[PLACE_MAX];
+    struct rules **rules = check_rule_call(L, &what, &pattern);
+    const char *target = lua_isnil(L, FIRST_OWN_INDEX) ? NULL : script_check_text(L, FIRST_OWN_INDEX, what);
+    int status = (int)luaL_checkinteger(L, FIRST_OWN_INDEX + 1);
+    script_place(L, place);
+    return finish_rule(L, rule_redirect_add(rules, pattern, target, status, place, err, sizeof err), what, err);
+}
+
+/* The text at place i of the list at FIRST_OWN_INDEX, which keeps it alive; NULL for false. */
+static const char *text_of_list(lua_State *L, size_t i, const char *what)
+{
+    lua_rawgeti(L, FIRST_OWN_INDEX, (int)i);
+    const char *text = lua_isboolean(L, -1) ? NULL : script_check_text(L, -1, what);
+    lua_pop(L, 1);
+    return text;
+}
+
+/* rule_fields(host, what, prefix, list, replaces): list is { name, value or false, name, ... } */
+static int add_fields_rule(lua_State *L)
+{
+    const char *what, *prefix;
+    char err[SCRIPT_TEXT_MAX];
+    struct rule_field fields[RULE_FIELDS_MAX + 1]; /* one more than allowed, so that too many are told from all */
+    struct rules **rules = check_rule_call(L, &what, &prefix);
+    luaL_checktype(L, FIRST_OWN_INDEX, LUA_TTABLE);
+    size_t count = lua_objlen(L, FIRST_OWN_INDEX) / 2;
+    for (size_t i = 0; i < count && i <= RULE_FIELDS_MAX; i++) {
+        fields[i].name = text_of_list(L, 2 * i + 1, what);
+        fields[i].value = text_of_list(L, 2 * i + 2, what);
+    }
+    bool replaces = lua_toboolean(L, FIRST_OWN_INDEX + 1) != 0;
+    return finish_rule(L, rule_fields_add(rules, prefix, fields, count, replaces, err, sizeof err), what, err);
+}
+
+/* rule_cache(host, what, prefix, list): list is { pattern, value, pattern, ... } */
+static int add_cache_rule(lua_State *L)
+{
+    const char *what, *prefix;
+    char err[SCRIPT_TEXT_MAX];
+    struct rule_cache_entry entries[CACHE_ENTRIES_MAX + 1]; /* as above */
+    struct rules **rules = check_rule_call(L, &what, &prefix);
+    luaL_checktype(L, FIRST_OWN_INDEX, LUA_TTABLE);
+    size_t count = lua_objlen(L, FIRST_OWN_INDEX) / 2;
+    for (size_t i = 0; i < count && i <= CACHE_ENTRIES_MAX; i++) {
+        entries[i].pattern = text_of_list(L, 2 * i + 1, what);
+        entries[i].value = text_of_list(L, 2 * i + 2, what);
+    }
+    return finish_rule(L, rule_cache_add(rules, prefix, entries, count, err, sizeof err), what, err);
+}
+
+void bind_rules(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"rule_access", add_access_rule},
+        {"rule_cache", add_cache_rule},
+        {"rule_fields", add_fields_rule},
+        {"rule_redirect", add_redirect_rule},
+        {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,155 @@
+-- Rules: functions that app, hosts and groups have in common, since they hold for all requests below a prefix. See
+-- bind_rules.c and prelude.lua.
+--
+-- A scope is what such a function is called on: { what = "app.", prefix = "", host = nil }. prefix is that of a group,
+-- host what app.host() has made, nil for the default host.
+
+local core, app, shared = ...
+local fail, describe, check_names = core.fail, shared.describe, shared.check_names
+local begin = shared.begin
+local ipairs, pairs, type = ipairs, pairs, type
+local string, table = string, table
+
+local functions = {} -- by name
+local opened = {} -- targets with their scopes
+
+local function add_to(target, scope, name, fn)
+    local what = scope.what .. name
+    target[name] = function(first, ...)
+        begin(what, first)
+        fn(scope, what, first, ...) -- no tail call
+    end
+end
+
+-- Let app and all hosts and groups have a function: fn(scope, what, ...), where what is "app.allow".
+function shared.add_scope_function(name, fn)
+    functions[name] = fn
+    for _, each in ipairs(opened) do
+        add_to(each.target, each.scope, name, fn)
+    end
+end
+
+-- Add the functions to a table that scripts have.
+function shared.open_scope(target, scope)
+    table.insert(opened, { target = target, scope = scope })
+    for name, fn in pairs(functions) do
+        add_to(target, scope, name, fn)
+    end
+end
+
+-- The whole prefix of a rule: that of the scope with the one given.
+function shared.scope_prefix(scope, what, prefix)
+    if type(prefix) ~= "string" or prefix:sub(1, 1) ~= "/" then
+        fail(string.format('%s: a prefix such as "/" or "/api" expected, got %s', what, describe(prefix)))
+    end
+    return scope.prefix .. prefix
+end
+
+local function check_table(what, value, example)
+    if type(value) ~= "table" then
+        fail(string.format("%s: a table such as %s expected, got %s", what, example, describe(value)))
+    end
+end
+
+-- Redirects.
+
+shared.add_scope_function("redirect_from", function(scope, what, pattern, target, status)
+    if type(pattern) ~= "string" then
+        fail(string.format('%s: a path such as "/old/*rest" expected, got %s', what, describe(pattern)))
+    end
+    if target ~= nil and type(target) ~= "string" then
+        fail(string.format('%s: a target such as "/new/*rest" expected, got %s', what, describe(target)))
+    end
+    status = status == nil and 301 or status
+    if type(status) ~= "number" then
+        fail(string.format("%s: a status such as 301 expected, got %s", what, describe(status)))
+    end
+    core.rule_redirect(scope.host, what, scope.prefix .. pattern, target, status)
+end)
+
+-- Addresses.
+
+local function access_function(allows)
+    return function(scope, what, prefix, list)
+        local whole = shared.scope_prefix(scope, what, prefix)
+        if type(list) == "table" then
+            for _, part in ipairs(list) do
+                if type(part) ~= "string" then
+                    fail(string.format("%s: addresses and networks expected in the list, got %s", what, describe(part)))
+                end
+            end
+            list = table.concat(list, ",")
+        elseif type(list) ~= "string" then
+            local text = '%s: addresses and networks such as "10.0.0.0/8, ::1" expected, got %s'
+            fail(text:format(what, describe(list)))
+        end
+        core.rule_access(scope.host, what, whole, allows, list)
+    end
+end
+
+shared.add_scope_function("allow", access_function(true))
+shared.add_scope_function("deny", access_function(false))
+
+-- Fields.
+
+-- The text of a field's value; false drops the field.
+local function field_text(what, name, value)
+    if type(value) == "number" then
+        return core.number_text(value)
+    elseif type(value) ~= "string" and value ~= false then
+        fail(string.format("%s: %s: text, a number, a list of these or false expected, got %s", what, name, describe(value)))
+    end
+    return value
+end
+
+shared.add_scope_function("headers", function(scope, what, prefix, fields, options)
+    local whole = shared.scope_prefix(scope, what, prefix)
+    check_table(what, fields, '{ ["x-frame-options"] = "DENY" }')
+    if options ~= nil then
+        check_table(what, options, "{ replace = true }")
+    end
+    check_names(what, "option", options or {}, { "replace" })
+    local replaces = options and options.replace
+    if replaces ~= nil and type(replaces) ~= "boolean" then
+        fail(string.format("%s: replace: true or false expected, got %s", what, describe(replaces)))
+    end
+    local names, list = {}, {}
+    for name in pairs(fields) do
+        if type(name) ~= "string" then
+            fail(string.format('%s: names of fields expected, such as ["x-frame-options"], got %s', what, describe(name)))
+        end
+        table.insert(names, name)
+    end
+    table.sort(names)
+    for _, name in ipairs(names) do
+        local values = fields[name]
+        for _, value in ipairs(type(values) == "table" and values or { values }) do
+            table.insert(list, name)
+            table.insert(list, field_text(what, name, value))
+        end
+    end
+    core.rule_fields(scope.host, what, whole, list, replaces)
+end)
+
+-- Caching.
+
+shared.add_scope_function("cache", function(scope, what, prefix, entries)
+    local whole = shared.scope_prefix(scope, what, prefix)
+    check_table(what, entries, '{ ["*.css"] = "30d", ["text/html"] = "no-cache" }')
+    local list = {}
+    for pattern, value in pairs(entries) do
+        if type(pattern) ~= "string" then
+            fail(string.format('%s: names such as ["*.css"] expected, got %s', what, describe(pattern)))
+        end
+        if value == 0 then
+            value = "0"
+        elseif type(value) ~= "string" then
+            fail(string.format('%s: %s: a text such as "30d" expected, got %s', what, pattern, describe(value)))
+        end
+        table.insert(list, pattern)
+        table.insert(list, value)
+    end
+    core.rule_cache(scope.host, what, whole, list)
+end)
+
+shared.open_scope(app, { what = "app.", prefix = "" })
