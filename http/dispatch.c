@@ -17,7 +17,7 @@
 #include "http/service.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
-#include "http/vhost.h"
+#include "http/vhosts.h"
 
 #include <assert.h>
 #include <string.h>
@@ -41,6 +41,44 @@ static bool ask_before(struct exchange *exchange)
     return false;
 }
 
+/* Whether the request came over a handshake for a host that asks for other client certificates. A wildcard of ours
+ * takes any number of labels, one of a certificate takes one: neither the name nor this form of it may get around
+ * them. */
+static bool is_misdirected_to(const struct exchange *exchange, const struct host_name *name, size_t from)
+{
+    const struct framing *framing = exchange->framing;
+    return framing->is_misdirected(exchange, name->text, name->len) ||
+           (from > 0 && framing->is_misdirected(exchange, name->text + from, name->len - from));
+}
+
+/* Which host of the site the request is for. Returns whether it was refused. */
+static bool choose_host(struct exchange *exchange)
+{
+    struct host_name name;
+    size_t len, from;
+    const char *authority = exchange_host(exchange, &len);
+    host_name_of_authority(&name, authority, len);
+    const struct vhost *vhost = vhosts_find(exchange->site->hosts, &name, &from);
+    if (vhost == NULL) {
+        return false;
+    }
+    exchange->vhost = vhost;
+    exchange->limits = vhost_limits(vhost, exchange->limits);
+    if (!is_misdirected_to(exchange, &name, from)) {
+        return false;
+    }
+    response_error(exchange, 421,
+                   "this host asks for other client certificates than the connection: connect with its server name");
+    return true;
+}
+
+/* Whether it is for none of them, and the site has no default host. */
+static bool is_for_nobody(const struct exchange *exchange)
+{
+    const struct site *site = exchange->site;
+    return site->hosts != NULL && site->unknown_host != 0 && exchange->vhost == &site->default_host;
+}
+
 /* What comes before routes: the id that a trusted proxy has given the request; the challenges of a certificate
  * authority, and redirects to HTTPS, which are public and plain HTTP by design; the site's rules; then the host's
  * before(). Returns whether one of them responds, or holds the exchange. */
@@ -49,11 +87,18 @@ static bool answer_first(struct exchange *exchange)
     if (exchange->site->trusted != NULL) {
         request_id_take(exchange);
     }
+    if (exchange->site->hosts != NULL && choose_host(exchange)) {
+        return true;
+    }
     if (exchange->site->acme != NULL && acme_serve(exchange)) {
         return true;
     }
     if (https_redirect_has(exchange)) {
         https_redirect_answer(exchange);
+        return true;
+    }
+    if (is_for_nobody(exchange)) {
+        response_error(exchange, exchange->site->unknown_host, "no host of this name is served here");
         return true;
     }
     struct rules *rules = exchange->vhost->rules;

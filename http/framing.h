@@ -67,6 +67,10 @@ struct framing {
 
     /* exchange_tls(). */
     bool (*tls)(const struct exchange *exchange, struct tls_info *info);
+
+    /* Whether the connection's handshake was for another host, whose clients are not asked for what those of the host
+     * called name are (RFC 9110 section 7.4). */
+    bool (*is_misdirected)(const struct exchange *exchange, const char *name, size_t len);
 };
 
 #endif

@@ -22,27 +22,27 @@ struct row {
     size_t order;      /* of registration */
 };
 
-static size_t count_rows(const struct site *site)
+static size_t count_rows(const struct vhost *vhost)
 {
     const char *prefix, *directory;
     size_t routes = 0, mounts = 0;
-    while (router_route(site->default_host.router, routes) != NULL) {
+    while (router_route(vhost->router, routes) != NULL) {
         routes++;
     }
-    while (static_mounts_get(site->default_host.mounts, mounts, &prefix, &directory)) {
+    while (static_mounts_get(vhost->mounts, mounts, &prefix, &directory)) {
         mounts++;
     }
     return routes + mounts;
 }
 
 /* A list without blanks, so that a column is a word: "GET,POST", "*" or "static". */
-static void format_methods(const struct site *site, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
+static void format_methods(const struct vhost *vhost, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
 {
     if (methods == 0) {
         strcpy(text, "static");
         return;
     }
-    router_format_methods(site->default_host.router, methods, text);
+    router_format_methods(vhost->router, methods, text);
     char *out = text;
     for (const char *in = text; *in != '\0'; in++) {
         if (*in != ' ') {
@@ -52,11 +52,11 @@ static void format_methods(const struct site *site, uint64_t methods, char text[
     *out = '\0';
 }
 
-static void collect_rows(const struct site *site, struct row *rows)
+static void collect_rows(const struct vhost *vhost, struct row *rows)
 {
     size_t count = 0;
     const struct route *route;
-    for (size_t n = 0; (route = router_route(site->default_host.router, n)) != NULL; n++) {
+    for (size_t n = 0; (route = router_route(vhost->router, n)) != NULL; n++) {
         const char *name = route->handler->name;
         rows[count++] = (struct row){.methods = route->methods,
                                      .path = route->pattern,
@@ -65,7 +65,7 @@ static void collect_rows(const struct site *site, struct row *rows)
                                      .order = n};
     }
     const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(site->default_host.mounts, n, &prefix, &directory); n++) {
+    for (size_t n = 0; static_mounts_get(vhost->mounts, n, &prefix, &directory); n++) {
         rows[count] = (struct row){0, prefix, "-", directory == NULL ? "(in memory)" : directory, count};
         count++;
     }
@@ -84,30 +84,56 @@ static int widest(int width, const char *text)
     return len > (size_t)width ? (int)len : width;
 }
 
-int route_table_write(const struct site *site, void (*line)(void *arg, const char *text), void *arg)
+static int write_rows(const struct vhost *vhost, void (*line)(void *arg, const char *text), void *arg)
 {
-    size_t count = count_rows(site);
+    size_t count = count_rows(vhost);
     struct row *rows = mem_alloc((count + 1) * sizeof *rows);
     if (rows == NULL) {
         return -ENOMEM;
     }
-    collect_rows(site, rows);
+    collect_rows(vhost, rows);
     qsort(rows, count, sizeof *rows, compare);
     char methods[ROUTE_METHODS_TEXT_MAX];
     int methods_width = 0, path_width = 0, name_width = 0;
     for (size_t i = 0; i < count; i++) {
-        format_methods(site, rows[i].methods, methods);
+        format_methods(vhost, rows[i].methods, methods);
         methods_width = widest(methods_width, methods);
         path_width = widest(path_width, rows[i].path);
         name_width = widest(name_width, rows[i].name);
     }
     for (size_t i = 0; i < count; i++) {
         char text[ROUTE_TABLE_LINE_MAX];
-        format_methods(site, rows[i].methods, methods);
+        format_methods(vhost, rows[i].methods, methods);
         snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s", methods_width, methods, path_width, rows[i].path,
                  name_width, rows[i].name, rows[i].place);
         line(arg, text);
     }
     mem_free(rows);
     return 0;
+}
+
+/* "host  example.org *.example.org", as much of it as fits. */
+static void write_names(const struct vhosts *hosts, const struct vhost *vhost,
+                        void (*line)(void *arg, const char *text), void *arg)
+{
+    char text[ROUTE_TABLE_LINE_MAX] = "host ";
+    size_t used = strlen(text);
+    const char *name;
+    for (size_t n = 0; (name = vhosts_name(hosts, vhost, n)) != NULL && used < sizeof text; n++) {
+        used += (size_t)snprintf(text + used, sizeof text - used, " %s", name);
+    }
+    line(arg, text);
+}
+
+int route_table_write(const struct site *site, void (*line)(void *arg, const char *text), void *arg)
+{
+    int rv = 0;
+    const struct vhost *vhost;
+    for (size_t n = 0; rv == 0 && (vhost = site_host(site, n)) != NULL; n++) {
+        if (n > 0) {
+            write_names(site->hosts, vhost, line, arg);
+        }
+        rv = write_rows(vhost, line, arg);
+    }
+    return rv;
 }

@@ -1,7 +1,8 @@
 #ifndef EVSERVE_HTTP_ROUTE_TABLE_H
 #define EVSERVE_HTTP_ROUTE_TABLE_H
 
-/* What a site serves, as text for people: one line for each route and each mounted directory. */
+/* What a site serves, as text for people: one line for each route and each mounted directory of the default host, then
+ * for each other host a line with its names, and its own lines. */
 
 struct site;
 

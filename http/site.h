@@ -7,7 +7,7 @@
 
 #include "http/hsts.h"
 #include "http/limits.h"
-#include "http/vhost.h"
+#include "http/vhosts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +24,8 @@ struct trusted_proxies;
 struct site {
     struct limits limits;                /* defaults, until changed */
     struct vhost default_host;           /* what names get that are not those of another host */
+    struct vhosts *hosts;                /* owned: the others; NULL: there are none */
+    int unknown_host;                    /* if there are: the status for all other names; 0: the default host's */
     struct file_cache *cache;            /* owned; reads limits when it is used */
     struct file_replies *replies;        /* owned: files that handlers respond with */
     struct acme *acme;                   /* owned: challenges of a certificate authority; NULL without them */
@@ -42,5 +44,11 @@ struct site {
     char *broker;                    /* owned: URL of what carries topics between machines; NULL: nothing does */
     struct trusted_proxies *trusted; /* owned: whose X-Request-Id counts; NULL: nobody's */
 };
+
+/* The hosts of a site: the default one for 0, then the others as they were added, NULL behind the last. */
+static inline const struct vhost *site_host(const struct site *site, size_t n)
+{
+    return n == 0 ? &site->default_host : vhosts_get(site->hosts, n - 1);
+}
 
 #endif

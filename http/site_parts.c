@@ -13,7 +13,7 @@
 #include "http/metrics_hosts.h"
 #include "http/site.h"
 #include "http/trusted_proxies.h"
-#include "http/vhost.h"
+#include "http/vhosts.h"
 
 #include <errno.h>
 
@@ -40,6 +40,7 @@ void site_destroy(struct site *site)
     if (site == NULL) {
         return;
     }
+    vhosts_destroy(site->hosts);
     vhost_done(&site->default_host);
     file_replies_destroy(site->replies);
     file_cache_destroy(site->cache);
@@ -53,10 +54,33 @@ void site_destroy(struct site *site)
     mem_free(site);
 }
 
+int site_add_host(struct site *site, const char *where, struct vhost **made)
+{
+    int rv = site->hosts == NULL ? vhosts_create(&site->hosts) : 0;
+    rv = rv < 0 ? rv : vhosts_add(site->hosts, site->cache, where, made);
+    if (rv == 0) {
+        vhost_set_base(*made, site->base_fd);
+    }
+    return rv;
+}
+
+int site_settle_hosts(struct site *site, char *err, size_t errlen)
+{
+    int rv = 0;
+    struct vhost *vhost;
+    for (size_t n = 0; rv == 0 && (vhost = vhosts_get(site->hosts, n)) != NULL; n++) {
+        rv = vhost_settle(vhost, &site->default_host, &site->limits, err, errlen);
+    }
+    return rv;
+}
+
 void site_set_base(struct site *site, int base_fd)
 {
     site->base_fd = base_fd;
-    vhost_set_base(&site->default_host, base_fd);
+    const struct vhost *vhost;
+    for (size_t n = 0; (vhost = site_host(site, n)) != NULL; n++) {
+        vhost_set_base(vhost, base_fd);
+    }
     file_replies_set_base(site->replies, base_fd);
 }
 
@@ -128,7 +152,10 @@ int site_set_access_format(struct site *site, const char *text, char *err, size_
 
 void site_abandon(struct site *site)
 {
-    vhost_abandon(&site->default_host);
+    const struct vhost *vhost;
+    for (size_t n = 0; (vhost = site_host(site, n)) != NULL; n++) {
+        vhost_abandon(vhost);
+    }
     file_replies_abandon(site->replies);
     file_cache_abandon(site->cache);
 }

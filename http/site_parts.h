@@ -7,12 +7,20 @@
 
 struct log;
 struct site;
+struct vhost;
 
 /* Make an empty site with default limits. log is borrowed, may be NULL. Returns 0 or -ENOMEM. */
 int site_create(struct site **site, const struct log *log);
 
 /* Free it; no server may use it any more. NULL is allowed. */
 void site_destroy(struct site *site);
+
+/* Add a host that is empty. where, copied, is where it was asked for: "site.lua:7", or "". It is served when it has
+ * names (vhosts_add_name()). Returns 0 or -ENOMEM. */
+int site_add_host(struct site *site, const char *where, struct vhost **made);
+
+/* The limits of the site no longer change: settle those of its hosts. Returns 0, or -EINVAL with a text in err. */
+int site_settle_hosts(struct site *site, char *err, size_t errlen);
 
 /* Names of directories that are relative start at the directory base_fd, which is borrowed, and not at the working
  * directory of the moment: see sys_base(). Before the site is filled. */

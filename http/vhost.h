@@ -5,6 +5,12 @@
  * has a default host and perhaps others (http/site.h). A host or a script fills it in before a server serves its site;
  * from then on it is only read. A request belongs to one of them (exchange->vhost). */
 
+#include "http/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 struct file_cache;
 struct router;
 struct rules;
@@ -18,11 +24,23 @@ enum slash_policy {
     SLASH_IGNORE,   /* the same path */
 };
 
+/* The limits of a host that has some of its own. */
+struct vhost_limits {
+    struct limits in_force; /* set by vhost_settle() */
+    struct limits own;      /* as given for the host, where bits of is_own are set */
+    uint64_t is_own;        /* set of 1 << row of limit_table */
+};
+
 struct vhost {
     struct router *router;            /* owned */
     struct static_mounts *mounts;     /* owned */
     struct rules *rules;              /* owned: what holds for requests before they are routed; NULL without any */
     enum slash_policy trailing_slash; /* of routes */
+    bool has_slash;                   /* it was set for this host, else it is that of the default host */
+    bool is_pinned;                   /* the program has set it: its names win over those of a script */
+    struct vhost_limits *limits;      /* owned; NULL: those of the site */
+    const char *name;                 /* borrowed from vhosts.h: the first one; NULL: the default host */
+    char *where;                      /* owned: "site.lua:7", ""; NULL: the default host */
 };
 
 /* Make an empty one of zeros. The cache is where its files come from: it is borrowed and must outlive it. Returns 0, or
@@ -33,9 +51,24 @@ int vhost_init(struct vhost *vhost, struct file_cache *cache);
 void vhost_done(struct vhost *vhost);
 
 /* Relative directories start at base_fd, which is borrowed: see sys_base(). Before directories are added. */
-void vhost_set_base(struct vhost *vhost, int base_fd);
+void vhost_set_base(const struct vhost *vhost, int base_fd);
+
+/* Set a limit that may differ from route to route, for all requests of the host. value is in its range. Returns 0 or
+ * -ENOMEM. */
+int vhost_set_limit(struct vhost *vhost, const struct limit_info *limit, uint64_t value);
+
+/* All is set: what the host leaves open is as in the default host, and as in limits, those of the site, which no longer
+ * change. Returns 0, or -EINVAL with a text in err for limits that contradict each other. */
+int vhost_settle(struct vhost *vhost, const struct vhost *default_host, const struct limits *limits, char *err,
+                 size_t errlen);
+
+/* The limits of its requests before a route is known. limits are those of the site. */
+static inline const struct limits *vhost_limits(const struct vhost *vhost, const struct limits *limits)
+{
+    return vhost->limits == NULL ? limits : &vhost->limits->in_force;
+}
 
 /* In a forked child: close the fds of its files and leave everything else as it is. */
-void vhost_abandon(struct vhost *vhost);
+void vhost_abandon(const struct vhost *vhost);
 
 #endif

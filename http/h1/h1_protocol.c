@@ -46,6 +46,12 @@ static bool tls_of_exchange(const struct exchange *exchange, struct tls_info *in
     return tls_get_info(&h1_of(exchange)->conn->transport, info);
 }
 
+static bool is_exchange_misdirected(const struct exchange *exchange, const char *name, size_t len)
+{
+    const struct h1 *h1 = h1_of(exchange);
+    return h1->is_secured && tls_is_misdirected(&h1->conn->transport, name, len);
+}
+
 static const struct framing h1_framing = {
     .begin = h1_begin,
     .prebuilt = h1_prebuilt,
@@ -62,6 +68,7 @@ static const struct framing h1_framing = {
     .write_deadline_ms = deadline_of_write,
     .fd = fd_of_exchange,
     .tls = tls_of_exchange,
+    .is_misdirected = is_exchange_misdirected,
 };
 
 /* The protocol. */

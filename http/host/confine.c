@@ -200,14 +200,24 @@ static int allow_list(struct allow_call *call, const char *list)
     return rv;
 }
 
+static int allow_mounts(struct allow_call *call, const struct static_mounts *mounts)
+{
+    const char *prefix, *directory;
+    int rv = 0;
+    for (size_t n = 0; rv == 0 && static_mounts_get(mounts, n, &prefix, &directory); n++) {
+        rv = directory == NULL ? 0 : allow(call, directory);
+    }
+    return rv;
+}
+
 /* Allow all that the server opens while it runs. */
 static int allow_own(struct allow_call *call, const struct offer *offer, struct file_stamps *files,
                      const struct tls_plan *tls)
 {
-    const char *prefix, *directory;
     int rv = allow_if_there(call, "/dev/null"); /* core/net.c keeps an fd in reserve */
-    for (size_t n = 0; rv == 0 && static_mounts_get(offer->site->default_host.mounts, n, &prefix, &directory); n++) {
-        rv = directory == NULL ? 0 : allow(call, directory);
+    const struct vhost *vhost;
+    for (size_t n = 0; rv == 0 && (vhost = site_host(offer->site, n)) != NULL; n++) {
+        rv = allow_mounts(call, vhost->mounts);
     }
     if (rv == 0 && offer->site->acme != NULL) {
         rv = allow_acme(call, offer->site->acme);
@@ -313,9 +323,12 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
 static bool has_mount(const struct offer *offer, const char *wanted)
 {
     const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(offer->site->default_host.mounts, n, &prefix, &directory); n++) {
-        if (directory != NULL && strcmp(directory, wanted) == 0) {
-            return true;
+    const struct vhost *vhost;
+    for (size_t i = 0; (vhost = site_host(offer->site, i)) != NULL; i++) {
+        for (size_t n = 0; static_mounts_get(vhost->mounts, n, &prefix, &directory); n++) {
+            if (directory != NULL && strcmp(directory, wanted) == 0) {
+                return true;
+            }
         }
     }
     return false;
@@ -339,10 +352,11 @@ static int check_acme(const struct offer *before, const struct offer *next, char
     return 0;
 }
 
-int confine_check(const struct offer *before, const struct offer *next, char *err, size_t errlen)
+/* The directories of a host that before does not have. */
+static int check_mounts(const struct offer *before, const struct static_mounts *mounts, char *err, size_t errlen)
 {
     const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(next->site->default_host.mounts, n, &prefix, &directory); n++) {
+    for (size_t n = 0; static_mounts_get(mounts, n, &prefix, &directory); n++) {
         int fd = directory == NULL || has_mount(before, directory)
                      ? -ENOENT
                      : sys_open(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
@@ -355,5 +369,15 @@ int confine_check(const struct offer *before, const struct offer *next, char *er
             sys_close(fd);
         }
     }
-    return check_acme(before, next, err, errlen);
+    return 0;
+}
+
+int confine_check(const struct offer *before, const struct offer *next, char *err, size_t errlen)
+{
+    int rv = 0;
+    const struct vhost *vhost;
+    for (size_t n = 0; rv == 0 && (vhost = site_host(next->site, n)) != NULL; n++) {
+        rv = check_mounts(before, vhost->mounts, err, errlen);
+    }
+    return rv < 0 ? rv : check_acme(before, next, err, errlen);
 }

@@ -100,7 +100,10 @@ int meter_take(struct meter *meter, struct server *server, unsigned n, struct of
     if (rv == 0) {
         meter->offer = offer;
         look_at_memory(meter);
-        metrics_board_number_routes(service->board, site->default_host.router);
+        const struct vhost *vhost;
+        for (size_t i = 0; (vhost = site_host(site, i)) != NULL; i++) {
+            metrics_board_number_routes(service->board, vhost->router);
+        }
         const char *lost = metrics_board_number_hosts(service->board, site->metrics_hosts);
         if (lost != NULL && n == 0) {
             log_write(

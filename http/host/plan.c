@@ -26,6 +26,7 @@
 #include "http/metrics_board.h"
 #include "http/metrics_own.h"
 #include "http/site.h"
+#include "http/site_parts.h"
 #include "http/static_mounts.h"
 
 #include <errno.h>
@@ -229,13 +230,19 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
     struct offer *offer = NULL;
     int rv = offer_create(&offer, &wanted, outbound->links.reactor, plan->log, err, errlen);
     if (rv >= 0 && thread == 0) { /* once for all threads */
-        static_mounts_log_missing(offer->site->default_host.mounts, plan->log);
+        const struct vhost *vhost;
+        for (size_t n = 0; (vhost = site_host(offer->site, n)) != NULL; n++) {
+            static_mounts_log_missing(vhost->mounts, plan->log);
+        }
         if (offer->site->acme != NULL) {
             acme_warn(offer->site->acme, plan->log);
         }
     }
     if (rv >= 0) {
         rv = evs_config_apply(&offer->site->limits, config, err, errlen); /* it wins over the script */
+    }
+    if (rv >= 0) {
+        rv = site_settle_hosts(offer->site, err, errlen);
     }
     if (rv >= 0) {
         rv = evs_routes_settle_limits(offer->routes, &offer->site->limits, err, errlen);

@@ -158,12 +158,125 @@ static void a_route_for_all_methods_makes_each_of_them_known(void **state)
     assert_string_equal(statuses(peer), "501");
 }
 
+/* A host of scene.site with a route GET /own that responds 200 with text. */
+static struct vhost *add_host(const char *name, char *text)
+{
+    static struct handler handlers[4];
+    static unsigned count;
+    struct vhost *vhost = NULL;
+    char err[256];
+    struct handler *handler = &handlers[count++ % 4];
+    *handler = (struct handler){.serve = serve_text, .ctx = text};
+    assert_int_equal(site_add_host(scene.site, "", &vhost), 0);
+    assert_int_equal(vhosts_add_name(scene.site->hosts, vhost, name, err, sizeof err), 0);
+    assert_int_equal(router_add(vhost->router, METHOD_BIT(METHOD_GET), "/own", handler, "", err, sizeof err), 0);
+    return vhost;
+}
+
+#define FOR(host, path) "GET " path " HTTP/1.1\r\nHost: " host "\r\n\r\n"
+
+/* Each form of a host in RFC 9112 section 3.2 and RFC 9110 section 4.2.3. */
+static void a_host_is_chosen_by_its_name(void **state)
+{
+    (void)state;
+    static char one[] = "one\n", below[] = "below\n", six[] = "six\n";
+    add_host("one.example", one);
+    add_host("*.one.example", below);
+    add_host("::1", six);
+    begin_with(SLASH_STRICT);
+    struct fake_peer *peer = client();
+    say(peer, FOR("one.example", "/own") FOR("ONE.example.:8080", "/own") FOR("a.b.one.example", "/own")
+                  FOR("[0:0::1]:80", "/own") FOR("two.example", "/own") FOR("", "/own"));
+    assert_string_equal(statuses(peer), "200 200 200 200 404 404");
+    peer = client();
+    say(peer, FOR("a.one.example", "/own"));
+    assert_true(output_has(peer, "below\n"));
+    peer = client();
+    say(peer, FOR("one.example", "http://[::1]:1/own")); /* the target says it, whatever Host is */
+    assert_true(output_has(peer, "six\n"));
+    peer = client();
+    say(peer, "GET /own HTTP/1.0\r\n\r\n");
+    assert_string_equal(statuses(peer), "404");
+}
+
+static void hosts_share_nothing_that_is_served(void **state)
+{
+    (void)state;
+    static char one[] = "one\n";
+    struct vhost *vhost = add_host("one.example", one);
+    vhost->has_slash = true;
+    vhost->trailing_slash = SLASH_IGNORE;
+    tree_add_file(&scene.tree, "a.txt", "a");
+    begin_with(SLASH_STRICT);
+    struct fake_peer *peer = client();
+    say(peer, FOR("one.example", "/own/") FOR("one.example", "/hello") FOR("one.example", "/a.txt") GET("/hello")
+                  GET("/a.txt") GET("/own"));
+    assert_string_equal(statuses(peer), "200 404 404 200 200 404");
+    peer = client();
+    say(peer, "POST /own HTTP/1.1\r\nHost: one.example\r\nContent-Length: 0\r\n\r\n"
+              "OPTIONS /own HTTP/1.1\r\nHost: one.example\r\n\r\n"
+              "OPTIONS /own HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_string_equal(statuses(peer), "405 204 404");
+    assert_true(output_has(peer, "Allow: GET, HEAD, OPTIONS\r\n"));
+}
+
+static void unknown_names_are_refused_if_the_site_says_so(void **state)
+{
+    (void)state;
+    static char one[] = "one\n";
+    add_host("one.example", one);
+    scene.site->unknown_host = 421;
+    begin_with(SLASH_STRICT);
+    struct fake_peer *peer = client();
+    say(peer, FOR("one.example", "/own") FOR("two.example", "/hello") FOR("", "/hello") FOR("one.example:1", "/own"));
+    assert_string_equal(statuses(peer), "200 421 421 200"); /* the connection goes on */
+    peer = client();
+    say(peer, "GET /hello HTTP/1.0\r\n\r\n");
+    assert_string_equal(statuses(peer), "421");
+}
+
+static void without_other_hosts_each_name_is_served(void **state)
+{
+    (void)state;
+    scene.site->unknown_host = 404;
+    begin_with(SLASH_STRICT);
+    struct fake_peer *peer = client();
+    say(peer, FOR("two.example", "/hello"));
+    assert_string_equal(statuses(peer), "200");
+}
+
+static void limits_of_a_host_hold_for_its_requests(void **state)
+{
+    (void)state;
+    static char one[] = "one\n";
+    static const struct handler whole = {.serve = serve_text, .ctx = one, .body_mode = BODY_WHOLE};
+    char err[256];
+    struct vhost *vhost = add_host("one.example", one);
+    assert_int_equal(vhost_set_limit(vhost, limits_find("max_body"), 4), 0);
+    assert_int_equal(router_add(vhost->router, METHOD_BIT(METHOD_POST), "/whole", &whole, "", err, sizeof err), 0);
+    assert_int_equal(router_add(scene.site->default_host.router, METHOD_BIT(METHOD_POST), "/whole", &whole, "", err,
+                                sizeof err),
+                     0);
+    assert_int_equal(site_settle_hosts(scene.site, err, sizeof err), 0);
+    begin_with(SLASH_STRICT);
+    struct fake_peer *peer = client();
+    say(peer, "POST /whole HTTP/1.1\r\nHost: one.example\r\nContent-Length: 4\r\n\r\nabcd"
+              "POST /whole HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde"
+              "POST /whole HTTP/1.1\r\nHost: one.example\r\nContent-Length: 5\r\n\r\nabcde");
+    assert_string_equal(statuses(peer), "200 200 413");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         SCENE_TEST(a_method_is_unknown_until_a_route_names_it),
         SCENE_TEST(a_method_that_a_route_names_is_known_on_every_path),
         SCENE_TEST(a_route_for_all_methods_makes_each_of_them_known),
+        SCENE_TEST(a_host_is_chosen_by_its_name),
+        SCENE_TEST(hosts_share_nothing_that_is_served),
+        SCENE_TEST(unknown_names_are_refused_if_the_site_says_so),
+        SCENE_TEST(without_other_hosts_each_name_is_served),
+        SCENE_TEST(limits_of_a_host_hold_for_its_requests),
         SCENE_TEST(strict_paths_are_what_they_are),
         SCENE_TEST(redirect_goes_to_the_path_that_fits),
         SCENE_TEST(redirect_is_never_read_as_a_host),

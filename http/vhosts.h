@@ -1,0 +1,43 @@
+#ifndef EVSERVE_HTTP_VHOSTS_H
+#define EVSERVE_HTTP_VHOSTS_H
+
+/* The hosts of a site beside its default one, by their names (http/host_name.h). Filled before the site is served; from
+ * then on they are only read, so any number of threads may look for names. */
+
+#include "http/host_name.h"
+#include "http/vhost.h"
+
+#include <stddef.h>
+
+enum { VHOST_NAMES_MAX = 1000 }; /* of all hosts of a site together */
+
+struct vhosts;
+
+/* Make an empty set. Returns 0 or -ENOMEM. */
+int vhosts_create(struct vhosts **hosts);
+
+/* Free them with their hosts. NULL is allowed. */
+void vhosts_destroy(struct vhosts *hosts);
+
+/* Add a host that is empty, made by vhost_init() with the cache. where is copied: "site.lua:7", or "". It is found when
+ * it has names. Returns 0 or -ENOMEM. */
+int vhosts_add(struct vhosts *hosts, struct file_cache *cache, const char *where, struct vhost **made);
+
+/* Give it a name. The names of a host that is pinned win over those that later ones ask for, which do not get them,
+ * without an error. Returns 0, -EINVAL, -EEXIST (another host has it), -ENOSPC (VHOST_NAMES_MAX) or -ENOMEM, with a
+ * text in err that quotes the name. */
+int vhosts_add_name(struct vhosts *hosts, struct vhost *vhost, const char *name, char *err, size_t errlen);
+
+/* The host that has a name, or else that with the longest wildcard for it, or else NULL. *from is where in the name it
+ * begins with one byte in place of the '*' of that wildcard, else 0.
+ *
+ * Cost: one look at a table, and one more for each number of labels that wildcards have. */
+const struct vhost *vhosts_find(const struct vhosts *hosts, const struct host_name *name, size_t *from);
+
+/* The n-th host in the order in which they were added, NULL behind the last. hosts may be NULL. */
+struct vhost *vhosts_get(const struct vhosts *hosts, size_t n);
+
+/* The n-th name of a host in the order in which they were given, NULL behind the last. */
+const char *vhosts_name(const struct vhosts *hosts, const struct vhost *vhost, size_t n);
+
+#endif
