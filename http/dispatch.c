@@ -73,7 +73,7 @@ static bool choose_host(struct exchange *exchange)
 }
 
 /* Whether it is for none of them, and the site has no default host. */
-static bool is_for_nobody(const struct exchange *exchange)
+static bool is_for_no_host(const struct exchange *exchange)
 {
     const struct site *site = exchange->site;
     return site->hosts != NULL && site->unknown_host != 0 && exchange->vhost == &site->default_host;
@@ -97,7 +97,7 @@ static bool answer_first(struct exchange *exchange)
         https_redirect_answer(exchange);
         return true;
     }
-    if (is_for_nobody(exchange)) {
+    if (is_for_no_host(exchange)) {
         response_error(exchange, exchange->site->unknown_host, "no host of this name is served here");
         return true;
     }

@@ -35,7 +35,7 @@ static bool take_ipv6(struct host_name *name, const char *text, size_t len)
 }
 
 /* What is wrong with a name of len bytes, or NULL. */
-static const char *find_fault(const char *text, size_t len)
+static const char *fault_of_name(const char *text, size_t len)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
     if (len == 0) {
@@ -83,7 +83,7 @@ int host_name_parse(struct host_name *name, const char *text, char *err, size_t 
         return 0;
     }
     len -= len > 1 && text[len - 1] == '.';
-    const char *fault = find_fault(text, len);
+    const char *fault = fault_of_name(text, len);
     if (fault != NULL) {
         return error_text(err, errlen, -EINVAL, "\"%.300s\" is no name of a host: %s", text, fault);
     }

@@ -113,8 +113,8 @@ static int write_rows(const struct vhost *vhost, void (*line)(void *arg, const c
 }
 
 /* "host  example.org *.example.org", as much of it as fits. */
-static void write_names(const struct vhosts *hosts, const struct vhost *vhost,
-                        void (*line)(void *arg, const char *text), void *arg)
+static void write_names_of_host(const struct vhosts *hosts, const struct vhost *vhost,
+                                void (*line)(void *arg, const char *text), void *arg)
 {
     char text[ROUTE_TABLE_LINE_MAX] = "host ";
     size_t used = strlen(text);
@@ -131,7 +131,7 @@ int route_table_write(const struct site *site, void (*line)(void *arg, const cha
     const struct vhost *vhost;
     for (size_t n = 0; rv == 0 && (vhost = site_host(site, n)) != NULL; n++) {
         if (n > 0) {
-            write_names(site->hosts, vhost, line, arg);
+            write_names_of_host(site->hosts, vhost, line, arg);
         }
         rv = write_rows(vhost, line, arg);
     }

@@ -84,7 +84,7 @@ int vhosts_add(struct vhosts *hosts, struct file_cache *cache, const char *where
 }
 
 /* Names come from operators, so the hash needs no key: clients only look for them. */
-static uint64_t hash_of(const char *text, size_t len)
+static uint64_t hash_host_name(const char *text, size_t len)
 {
     uint64_t hash = len;
     for (; len > 0;) {
@@ -101,7 +101,8 @@ static uint64_t hash_of(const char *text, size_t len)
 
 static const struct vhost_name *find_text(const struct vhosts *hosts, const char *text, size_t len)
 {
-    return (const struct vhost_name *)(const void *)name_table_find(&hosts->table, hash_of(text, len), text, len);
+    return (const struct vhost_name *)(const void *)name_table_find(&hosts->table, hash_host_name(text, len), text,
+                                                                    len);
 }
 
 static unsigned count_dots(const char *text)
@@ -151,7 +152,7 @@ int vhosts_add_name(struct vhosts *hosts, struct vhost *vhost, const char *name,
     made->vhost = vhost;
     made->entry.name = made->text + skipped;
     made->entry.len = parsed.len - skipped;
-    made->entry.hash = hash_of(made->entry.name, made->entry.len);
+    made->entry.hash = hash_host_name(made->entry.name, made->entry.len);
     if (name_table_add(&hosts->table, &made->entry) < 0) {
         mem_free(made);
         return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
