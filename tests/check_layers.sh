@@ -19,8 +19,8 @@ the parts of the program include only evserve.h, http and core ; core/program/*.
 http includes only http and core ; http/*.[ch] http/h1/*.[ch] http/ws/*.[ch] ; - ; (http|http/h1|http/ws|core)/[^/]*|http/rules/(rules|decide)[.]h|version[.]h ; -
 http/client includes only messages, chunks and core ; http/client/*.[ch] ; - ; (http/client|http|core)/[^/]*|http/h1/chunked[.]h|version[.]h ; http/(conn|framing|server|exchange|response).*
 http/rules includes only messages and core ; http/rules/*.[ch] ; - ; (http|http/rules|core)/[^/]* ; http/(conn|server|h1/|ws/).*|core/transport[.]h
-http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|http/rules|core)/[^/]*|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
-lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|http/rules|core)/[^/]*|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
+http/host includes only messages, servers, the client, core and evserve.h ; http/host/*.[ch] ; - ; (http|http/host|http/rules|core)/[^/]*|http/proxy/proxy[.]h|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|evserve[.]h ; http/(conn|framing|server_).*
+lua includes only lua, messages, servers, the client and core ; lua/*.[ch] ; - ; (lua|http|http/host|http/rules|core)/[^/]*|http/proxy/proxy[.]h|http/ws/ws(_accept|_topics|_user)?[.]h|http/client/fetch[.]h|version[.]h ; http/(conn|framing|server_).*
 http/proxy includes only messages, connections, the client and core ; http/proxy/*.[ch] ; - ; (http/proxy|http/client|http|core)/[^/]*|http/h1/chunked[.]h|version[.]h ; http/server.*
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -

@@ -190,6 +190,8 @@ static void note_options(struct fetch_head *head, const char *value, const char 
             head->seen |= SAID_CLOSE;
         } else if (ascii_is(element, len, "keep-alive")) {
             head->seen |= SAID_KEEP_ALIVE;
+        } else if (len > 0) {
+            head->has_options = true;
         }
     }
 }
@@ -248,7 +250,7 @@ static enum parse_verdict judge(struct fetch_head *head)
     if ((head->seen & SAID_CODING) && !head->is_chunked) {
         return fail_head(head, "Transfer-Encoding without a coding");
     }
-    if (head->status == 101) {
+    if (head->status == 101 && !head->may_switch) {
         return fail_head(head, "101 without a request to switch protocols");
     }
     head->keep_alive = !(head->seen & SAID_CLOSE) && (head->minor_version > 0 || (head->seen & SAID_KEEP_ALIVE));
@@ -322,6 +324,21 @@ enum fetch_framing fetch_head_framing(const struct fetch_head *head, bool is_to_
         return FRAMING_CHUNKS;
     }
     return head->has_length ? FRAMING_LENGTH : FRAMING_TO_CLOSE;
+}
+
+bool fetch_head_next(const struct fetch_head *head, const char *data, struct fetch_head_walk *walk, struct field *field)
+{
+    if (walk->count == head->field_count) {
+        return false;
+    }
+    if (head->field_count <= FETCH_HEAD_NOTED) {
+        *field = head->noted[walk->count];
+    } else {
+        walk->line.pos = walk->count == 0 ? head->fields_at : walk->line.pos;
+        (void)field_line_scan(&walk->line, data, head->len, field);
+    }
+    walk->count++;
+    return true;
 }
 
 void fetch_head_list(const struct fetch_head *head, char *data, struct fetch_field *fields)

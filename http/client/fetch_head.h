@@ -24,10 +24,11 @@ enum fetch_framing {
     FRAMING_TO_CLOSE, /* with the connection */
 };
 
-/* A head that is being parsed, and what it says. The first two are the owner's, set after fetch_head_reset(). */
+/* A head that is being parsed, and what it says. The first three are the owner's, set after fetch_head_reset(). */
 struct fetch_head {
     uint32_t max_bytes;  /* a longer head fails */
     uint32_t max_fields; /* and so does one with more field lines */
+    bool may_switch;     /* 101 is a response: the request has asked for another protocol */
 
     /* The response. All of it is known when the head is complete. */
     int status;              /* 100 to 999 */
@@ -35,6 +36,7 @@ struct fetch_head {
     bool keep_alive;         /* the connection may be used again, as far as the head tells */
     bool has_length;         /* Content-Length came */
     bool is_chunked;         /* Transfer-Encoding: chunked */
+    bool has_options;        /* Connection names something beside close and keep-alive */
     uint64_t content_length; /* 0 unless has_length */
     struct slice reason;     /* behind the status; may be empty */
     uint32_t field_count;    /* field lines */
@@ -63,6 +65,16 @@ enum parse_verdict fetch_head_parse(struct fetch_head *head, const char *data, s
 
 /* How the content ends that follows this head, which is complete. is_to_head: it responds to HEAD. */
 enum fetch_framing fetch_head_framing(const struct fetch_head *head, bool is_to_head);
+
+/* A walk over the fields of a complete head; zeros at first. */
+struct fetch_head_walk {
+    uint32_t count;         /* fields that were found */
+    struct field_line line; /* behind the last one that was not noted */
+};
+
+/* Find the next field; its slices count from data, the bytes of the head. Returns false at the end. */
+bool fetch_head_next(const struct fetch_head *head, const char *data, struct fetch_head_walk *walk,
+                     struct field *field);
 
 /* List the fields of a complete head: field_count of them. data are its bytes, which the fields point into: each name
  * and each value, and the reason, get a NUL behind them in place of a byte that is part of none. */

@@ -1,0 +1,127 @@
+/* Happy path: one reservation takes all lines, which the parser has checked.
+ * Failure mode: without memory nothing is added. */
+
+#include "http/proxy/proxied_fields.h"
+
+#include "core/ascii.h"
+#include "core/write_buffer.h"
+#include "http/client/fetch_head.h"
+#include "http/exchange.h"
+#include "http/head_text.h"
+#include "http/response_fields.h"
+
+#include <string.h>
+
+enum { KEPT_MARGIN_MS = 500 }; /* how long before the upstream's own limit a kept connection is closed */
+
+#define IS_FIELD(name, len, ours) ((len) == sizeof(ours) - 1 && ascii_equals(name, ours, sizeof(ours) - 1))
+
+/* "timeout=5" of Keep-Alive. */
+static void note_keep_alive(const char *value, size_t len, uint32_t *keep_ms)
+{
+    static const char name[] = "timeout=";
+    const char *at = memmem(value, len, name, sizeof name - 1);
+    uint64_t seconds = 0;
+    if (at == NULL) {
+        return;
+    }
+    at += sizeof name - 1;
+    size_t digits = 0;
+    while (at + digits < value + len && at[digits] >= '0' && at[digits] <= '9') {
+        digits++;
+    }
+    if (ascii_parse_number(at, digits, *keep_ms / 1000, &seconds)) {
+        *keep_ms = seconds == 0 ? 1 : (uint32_t)seconds * 1000 - KEPT_MARGIN_MS;
+    }
+}
+
+/* Whether a field ends here. */
+static bool ends_here(const char *name, size_t len)
+{
+    switch (ascii_lower(name[0])) {
+    case 'c':
+        return IS_FIELD(name, len, "connection") || IS_FIELD(name, len, "content-length");
+    case 'd':
+        return IS_FIELD(name, len, "date"); /* each response has ours */
+    case 'k':
+        return IS_FIELD(name, len, "keep-alive");
+    case 'p':
+        return IS_FIELD(name, len, "proxy-connection") || IS_FIELD(name, len, "proxy-authenticate");
+    case 't':
+        return IS_FIELD(name, len, "te") || IS_FIELD(name, len, "trailer") || IS_FIELD(name, len, "transfer-encoding");
+    case 'u':
+        return IS_FIELD(name, len, "upgrade");
+    default:
+        return false;
+    }
+}
+
+/* Whether a Connection field of the head names this one. */
+static bool is_option(const struct fetch_head *head, const char *data, const char *name, size_t name_len)
+{
+    struct fetch_head_walk walk = {0};
+    struct field field;
+    while (fetch_head_next(head, data, &walk, &field)) {
+        if (!ascii_is(data + field.name.offset, field.name.len, "Connection")) {
+            continue;
+        }
+        const char *at = data + field.value.offset, *end = at + field.value.len;
+        for (const char *next; at < end; at = next) {
+            const char *comma = memchr(at, ',', (size_t)(end - at));
+            const char *stop = comma == NULL ? end : comma;
+            next = comma == NULL ? end : comma + 1;
+            while (at < stop && (*at == ' ' || *at == '\t')) {
+                at++;
+            }
+            while (at < stop && (stop[-1] == ' ' || stop[-1] == '\t')) {
+                stop--;
+            }
+            if ((size_t)(stop - at) == name_len && ascii_equals(at, name, name_len)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What was added before, such as by a hook of the host, stays the only one. */
+static bool has_rival(const struct exchange *exchange, const char *name, size_t len)
+{
+    size_t ignored;
+    return write_buffer_len(&exchange->fields) > 0 && response_is_single_field(name, len) &&
+           response_added_field(exchange, name, len, &ignored) != NULL;
+}
+
+int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head, const char *data, uint32_t *keep_ms)
+{
+    struct fetch_head_walk walk = {0};
+    struct field field;
+    int error = 0;
+    char *start = write_buffer_reserve(&exchange->fields, (size_t)head->len + 2 * (size_t)head->field_count, SIZE_MAX,
+                                       &error);
+    if (start == NULL) {
+        return error;
+    }
+    char *at = start;
+    while (fetch_head_next(head, data, &walk, &field)) {
+        const char *name = data + field.name.offset, *value = data + field.value.offset;
+        size_t len = field.name.len;
+        if (ends_here(name, len)) {
+            if (IS_FIELD(name, len, "keep-alive")) {
+                note_keep_alive(value, field.value.len, keep_ms);
+            }
+            continue;
+        }
+        if ((head->has_options && is_option(head, data, name, len)) || has_rival(exchange, name, len)) {
+            continue;
+        }
+        at = put(at, name, len);
+        *at++ = ':';
+        *at++ = ' ';
+        at = put(at, value, field.value.len);
+        *at++ = '\r';
+        *at++ = '\n';
+    }
+    write_buffer_commit(&exchange->fields, (size_t)(at - start));
+    return 0;
+}

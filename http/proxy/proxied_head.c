@@ -1,0 +1,352 @@
+/* Happy path: the request line, Host, the client's fields one by one, then what we say ourselves. There is no failure:
+ * whoever calls has made room.
+ *
+ * What the upstream reads must mean what we have read. So the target is the client's only while it names the path that
+ * we have routed, byte for byte; fields are written anew; the length of the body is said once, by us; and a name that
+ * some servers read like one of ours (X_Forwarded_For) is not passed on. */
+
+#include "http/proxy/proxied_head.h"
+
+#include "core/ascii.h"
+#include "core/write_buffer.h"
+#include "http/exchange.h"
+#include "http/head_text.h"
+#include "http/peer.h"
+#include "http/proxy/proxy_state.h"
+#include "http/request_id.h"
+#include "http/site.h"
+#include "http/trusted_proxies.h"
+#include "http/url.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+enum {
+    OWN_FIELDS_ROOM = 640, /* bytes of the lines that we write ourselves, without the client's texts */
+    VALUES_MAX = 64,       /* bytes of a short value: an address, a scheme */
+};
+
+/* Whether a name is that of a field of ours, in any case, also with '_' for '-', as CGI writes names. */
+static bool is_named(const char *name, const char *ours, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i] == '_' ? '-' : ascii_lower(name[i]);
+        if (c != ours[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+#define IS_NAMED(name, len, ours) ((len) == sizeof(ours) - 1 && is_named(name, ours, sizeof(ours) - 1))
+
+/* What becomes of a field of the client's. */
+enum field_fate {
+    FIELD_PASSES,
+    FIELD_ENDS_HERE,  /* it is about the connection, or said by us */
+    FIELD_OF_PROXIES, /* passes if it comes from a trusted proxy */
+};
+
+static enum field_fate fate_of_proxy_field(const char *name, size_t len)
+{
+    static const char begin[] = "x-forwarded-";
+    if (IS_NAMED(name, len, "x-forwarded-for") || IS_NAMED(name, len, "x-forwarded-host") ||
+        IS_NAMED(name, len, "x-forwarded-proto") || IS_NAMED(name, len, "x-request-id")) {
+        return FIELD_ENDS_HERE;
+    }
+    bool is_of_proxies = (len >= sizeof begin - 1 && is_named(name, begin, sizeof begin - 1)) ||
+                         IS_NAMED(name, len, "x-real-ip");
+    return is_of_proxies ? FIELD_OF_PROXIES : FIELD_PASSES;
+}
+
+static enum field_fate fate_of(const char *name, size_t len)
+{
+    bool ends = false;
+    switch (ascii_lower(name[0])) {
+    case 'c':
+        ends = IS_NAMED(name, len, "connection") || IS_NAMED(name, len, "content-length");
+        break;
+    case 'e':
+        ends = IS_NAMED(name, len, "expect");
+        break;
+    case 'f':
+        return IS_NAMED(name, len, "forwarded") ? FIELD_OF_PROXIES : FIELD_PASSES;
+    case 'h':
+        ends = IS_NAMED(name, len, "host") || IS_NAMED(name, len, "http2-settings");
+        break;
+    case 'k':
+        ends = IS_NAMED(name, len, "keep-alive");
+        break;
+    case 'p': /* "Proxy" becomes HTTP_PROXY in CGI */
+        ends = IS_NAMED(name, len, "proxy") || IS_NAMED(name, len, "proxy-connection") ||
+               IS_NAMED(name, len, "proxy-authorization") || IS_NAMED(name, len, "proxy-authenticate");
+        break;
+    case 't':
+        ends = IS_NAMED(name, len, "te") || IS_NAMED(name, len, "trailer") || IS_NAMED(name, len, "transfer-encoding");
+        break;
+    case 'u':
+        ends = IS_NAMED(name, len, "upgrade");
+        break;
+    case 'x':
+        return fate_of_proxy_field(name, len);
+    default:
+        break;
+    }
+    return ends ? FIELD_ENDS_HERE : FIELD_PASSES;
+}
+
+/* Whether a Connection field of the request names this field (RFC 9110 section 7.6.1). */
+static bool is_nominated(const struct exchange *exchange, const char *name, size_t len)
+{
+    const struct head *head = &exchange->head;
+    for (unsigned i = head->first[FIELD_CONNECTION] - 1U; i < head->field_count; i++) {
+        const struct field *field = &head->fields[i];
+        if (!ascii_is(exchange_text(exchange, field->name), field->name.len, "Connection")) {
+            continue;
+        }
+        const char *value = exchange_text(exchange, field->value), *end = value + field->value.len;
+        while (value < end) {
+            const char *comma = memchr(value, ',', (size_t)(end - value));
+            const char *stop = comma == NULL ? end : comma;
+            while (value < stop && (*value == ' ' || *value == '\t')) {
+                value++;
+            }
+            size_t left = (size_t)(stop - value);
+            while (left > 0 && (value[left - 1] == ' ' || value[left - 1] == '\t')) {
+                left--;
+            }
+            if (left == len && ascii_equals(value, name, len)) {
+                return true;
+            }
+            value = comma == NULL ? end : comma + 1;
+        }
+    }
+    return false;
+}
+
+/* Whether Connection says more than what browsers say. */
+static bool has_nominations(const struct exchange *exchange)
+{
+    size_t len = 0;
+    const char *value = exchange_known_field(exchange, FIELD_CONNECTION, &len);
+    if (value == NULL) {
+        return false;
+    }
+    return !ascii_is(value, len, "keep-alive") && !ascii_is(value, len, "close");
+}
+
+/* Whether the options of the proxy set or remove a field. */
+static bool is_replaced(const struct proxy *proxy, const char *name, size_t len)
+{
+    for (size_t i = 0; i < proxy->field_count; i++) {
+        if (ascii_is(name, len, proxy->fields[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The target. */
+
+/* Whether the path as the client sent it is the one that was routed, with nothing but escapes in between: no segment
+ * was resolved, which always makes a path shorter. An escape is three bytes for one. */
+static bool is_path_as_sent(const struct exchange *exchange)
+{
+    const struct head *head = &exchange->head;
+    if (head->path_is_plain) {
+        return head->path.len > 0;
+    }
+    const char *path = exchange_text(exchange, head->path);
+    size_t len = head->path.len;
+    for (size_t i = 0; i < head->path.len; i++) {
+        len -= path[i] == '%' ? 2 : 0;
+    }
+    return len == exchange->path_len && head->path.len > 0;
+}
+
+static char *put_target(char *at, const struct exchange *exchange, const struct proxy *proxy,
+                        const struct upstream *upstream)
+{
+    const struct head *head = &exchange->head;
+    const char *raw = exchange_text(exchange, head->path);
+    size_t cut = proxy->prefix_len;
+    bool is_raw = is_path_as_sent(exchange) && (cut == 0 || memcmp(raw, proxy->prefix, cut) == 0);
+    at = put(at, upstream->base, upstream->base_len);
+    size_t len = is_raw ? head->path.len - cut : exchange->path_len - cut;
+    if (len == 0) {
+        *at++ = '/';
+    } else if (is_raw) {
+        at = put(at, raw + cut, len);
+    } else {
+        at += url_encode_path(exchange->path + cut, len, at);
+    }
+    if (head->has_query) {
+        *at++ = '?';
+        at = put(at, exchange_text(exchange, head->query), head->query.len);
+    }
+    return at;
+}
+
+/* Fields. */
+
+static char *put_proxied_line(char *at, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+    at = put(at, name, name_len);
+    *at++ = ':';
+    *at++ = ' ';
+    at = put(at, value, value_len);
+    return put(at, "\r\n", 2);
+}
+
+static char *put_proxied_host(char *at, const struct exchange *exchange, const struct proxy *proxy,
+                              const struct upstream *upstream)
+{
+    const struct slice own = exchange->head.authority;
+    at = put_text(at, "Host: ");
+    if (proxy->host != NULL) {
+        at = put_text(at, proxy->host);
+    } else if (proxy->sends_upstream_host || own.len == 0) {
+        at = put(at, upstream->url.authority, upstream->url.authority_len);
+    } else {
+        at = put(at, exchange_text(exchange, own), own.len);
+    }
+    return put(at, "\r\n", 2);
+}
+
+/* The address that the request came from, without a port; nothing for a unix socket. */
+static char *put_sender(char *at, const struct peer *peer)
+{
+    if (peer->family == AF_INET) {
+        for (int i = 0; i < 4; i++) {
+            at = put_number(at, peer->address[i]);
+            *at++ = '.';
+        }
+        return at - 1;
+    }
+    if (peer->family == AF_INET6 && inet_ntop(AF_INET6, peer->address, at, VALUES_MAX) != NULL) {
+        at += strlen(at);
+    }
+    return at;
+}
+
+/* The client, and the proxies in front of us that are known: what a trusted one has said, and where it came from. */
+static char *put_forwarded_for(char *at, const struct exchange *exchange, bool is_trusted)
+{
+    char *start = at;
+    at = put_text(at, "X-Forwarded-For: ");
+    char *values = at;
+    for (unsigned i = 0; is_trusted && i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->value.len > 0 &&
+            ascii_is(exchange_text(exchange, field->name), field->name.len, "X-Forwarded-For")) {
+            at = at > values ? put(at, ", ", 2) : at;
+            at = put(at, exchange_text(exchange, field->value), field->value.len);
+        }
+    }
+    if (exchange->peer->family != AF_UNIX) {
+        at = at > values ? put(at, ", ", 2) : at;
+        at = put_sender(at, exchange->peer);
+    }
+    return at > values ? put(at, "\r\n", 2) : start;
+}
+
+/* Whether we say a field: the options do not set or remove it. */
+static bool says(const struct proxy *proxy, const char *name)
+{
+    return proxy->field_count == 0 || !is_replaced(proxy, name, strlen(name));
+}
+
+static char *put_own_fields(char *at, struct exchange *exchange, const struct proxy *proxy, bool is_trusted)
+{
+    size_t host_len;
+    const char *host = exchange_host(exchange, &host_len);
+    if (says(proxy, "X-Forwarded-For")) {
+        at = put_forwarded_for(at, exchange, is_trusted);
+    }
+    if (says(proxy, "X-Forwarded-Proto")) {
+        at = put_text(at, "X-Forwarded-Proto: ");
+        at = put_text(at, exchange_scheme(exchange));
+        at = put(at, "\r\n", 2);
+    }
+    if (host_len > 0 && says(proxy, "X-Forwarded-Host")) {
+        at = put_proxied_line(at, "X-Forwarded-Host", 16, host, host_len);
+    }
+    if (says(proxy, "X-Request-Id")) {
+        at = put_text(at, "X-Request-Id: ");
+        at = put_text(at, request_id(exchange));
+        at = put(at, "\r\n", 2);
+    }
+    return says(proxy, "Via") ? put_text(at, "Via: 1.1 evserve\r\n") : at; /* RFC 9110 section 7.6.3: must */
+}
+
+static char *put_client_fields(char *at, const struct exchange *exchange, const struct proxy *proxy, bool is_trusted)
+{
+    const struct head *head = &exchange->head;
+    bool nominates = has_nominations(exchange);
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct field *field = &head->fields[i];
+        const char *name = exchange_text(exchange, field->name);
+        enum field_fate fate = fate_of(name, field->name.len);
+        if (fate == FIELD_ENDS_HERE || (fate == FIELD_OF_PROXIES && !is_trusted) ||
+            (nominates && is_nominated(exchange, name, field->name.len)) ||
+            (proxy->field_count > 0 && is_replaced(proxy, name, field->name.len))) {
+            continue;
+        }
+        at = put_proxied_line(at, name, field->name.len, exchange_text(exchange, field->value), field->value.len);
+    }
+    for (size_t i = 0; i < proxy->field_count; i++) {
+        const struct proxy_field *field = &proxy->fields[i];
+        if (field->value != NULL) {
+            at = put_proxied_line(at, field->name, strlen(field->name), field->value, strlen(field->value));
+        }
+    }
+    return at;
+}
+
+/* How the body ends, and what becomes of the connection. */
+static char *put_framing(char *at, const struct exchange *exchange, const struct proxy *proxy, bool upgrades)
+{
+    const struct head *head = &exchange->head;
+    if (head->chunked) {
+        at = put_text(at, "Transfer-Encoding: chunked\r\n");
+    } else if (head->has_length) {
+        at = put_text(at, "Content-Length: ");
+        at = put_number(at, head->content_length);
+        at = put(at, "\r\n", 2);
+    }
+    if (upgrades) {
+        size_t len = 0;
+        const char *protocol = exchange_field(exchange, "Upgrade", &len);
+        at = put_text(at, "Connection: Upgrade\r\n");
+        return put_proxied_line(at, "Upgrade", 7, protocol, len);
+    }
+    return proxy->keepalive == 0 ? put_text(at, "Connection: close\r\n") : at;
+}
+
+size_t proxied_head_room(const struct exchange *exchange, const struct proxy *proxy, const struct upstream *upstream)
+{
+    const struct head *head = &exchange->head;
+    size_t host_len;
+    (void)exchange_host(exchange, &host_len);
+    return (size_t)OWN_FIELDS_ROOM + head->method_text.len + upstream->base_len + 3 * ((size_t)exchange->path_len + 1) +
+           head->path.len + head->query.len + 2 * ((size_t)head->len + head->field_count) + proxy->set_bytes +
+           host_len + upstream->url.authority_len + (proxy->host == NULL ? 0 : strlen(proxy->host));
+}
+
+size_t proxied_head_write(char *text, struct exchange *exchange, const struct proxy *proxy,
+                          const struct upstream *upstream, bool upgrades)
+{
+    const struct slice method = exchange->head.method_text;
+    const struct trusted_proxies *trusted = exchange->site->trusted;
+    bool is_trusted = trusted != NULL && trusted_proxies_have(trusted, exchange->peer);
+    char *at = put(text, exchange_text(exchange, method), method.len);
+    *at++ = ' ';
+    at = put_target(at, exchange, proxy, upstream);
+    at = put_text(at, " HTTP/1.1\r\n");
+    at = put_proxied_host(at, exchange, proxy, upstream);
+    at = put_client_fields(at, exchange, proxy, is_trusted);
+    at = put_own_fields(at, exchange, proxy, is_trusted);
+    at = put_framing(at, exchange, proxy, upgrades);
+    at = put(at, "\r\n", 2);
+    return (size_t)(at - text);
+}
