@@ -179,6 +179,16 @@ static void take_route_name(lua_State *L, int index, struct lua_route *route)
     lua_pop(L, 1);
 }
 
+void bind_take_route_options(lua_State *L, int index, const char *what, struct lua_route *route)
+{
+    take_route_limits(L, index, what, route);
+    route->handler.half_close = take_route_flag(L, index, what, route_half_close);
+    lua_getfield(L, index, route_access_log);
+    route->handler.is_unlogged = !lua_isnil(L, -1) && !take_route_flag(L, index, what, route_access_log);
+    lua_pop(L, 1);
+    take_route_name(L, index, route);
+}
+
 /* trailing_slash(policy): set it. */
 static int app_trailing_slash(lua_State *L)
 {
@@ -221,19 +231,14 @@ static int app_route(lua_State *L)
     }
     route->handler.say_place = serve_say_place;
     lua_settop(L, 5);
-    take_route_limits(L, 4, what, route);
+    bind_take_route_options(L, 4, what, route);
     take_route_deadline(L, 4, what, route);
-    route->handler.half_close = take_route_flag(L, 4, what, route_half_close);
     route->finishes = take_route_flag(L, 4, what, route_finish);
-    lua_getfield(L, 4, route_access_log);
-    route->handler.is_unlogged = !lua_isnil(L, -1) && !take_route_flag(L, 4, what, route_access_log);
-    lua_pop(L, 1);
     if (route->is_compiled) {
         lua_getfield(L, 5, "fn");
         compiler_allow(L, -1);
         lua_pop(L, 1);
     }
-    take_route_name(L, 4, route);
     lua_getfield(L, 5, "websocket");
     if (lua_istable(L, -1)) {
         websocket_take_options(L, lua_gettop(L), what, &route->websocket);

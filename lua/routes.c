@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/proxy/proxy.h"
 #include "http/site.h"
 #include "lua/websocket_options.h"
 
@@ -46,7 +47,7 @@ int routes_settle_limits(struct script *script, char *err, size_t errlen)
     for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
         struct route_limits *of_route = route->limits;
         char text[SCRIPT_TEXT_MAX];
-        if (route->fn_ref == LUA_NOREF) {
+        if (route->fn_ref == LUA_NOREF && route->proxy == NULL) {
             continue;
         }
         if (of_route == NULL) {
@@ -73,6 +74,7 @@ void routes_free(struct script *script)
     while (script->routes != NULL) {
         struct lua_route *route = script->routes;
         script->routes = route->next;
+        proxy_destroy(route->proxy);
         mem_free(route->limits);
         websocket_free_options(route->websocket);
         mem_free(route->name);

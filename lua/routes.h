@@ -6,6 +6,7 @@
 #include "http/exchange.h"
 #include "lua/state.h"
 
+struct proxy;
 struct route_websocket;
 
 /* The limits of a route that has some of its own. */
@@ -23,6 +24,7 @@ struct lua_route {
     struct lua_route *next;            /* in the script's list */
     struct route_limits *limits;       /* owned; NULL without limits of its own */
     struct route_websocket *websocket; /* owned; NULL unless it is one of app.websocket */
+    struct proxy *proxy;               /* owned; NULL unless it is one of app.proxy */
     char *name;                        /* owned; NULL without one */
     uint64_t cpu_ms;                   /* handler_cpu of its own, else 0 */
     bool finishes;                     /* finish = true: a handler runs on after its client has left */

@@ -25,6 +25,7 @@
 #include "lua/bind_ngx.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
+#include "lua/bind_proxy.h"
 #include "lua/bind_publish.h"
 #include "lua/bind_redis.h"
 #include "lua/bind_request.h"
@@ -110,6 +111,7 @@ static int build_state(lua_State *L)
     bind_settings(L);
     bind_static(L);
     bind_rules(L);
+    bind_proxy(L);
     bind_tls(L);
     bind_metrics(L);
     bind_store(L);

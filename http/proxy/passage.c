@@ -274,7 +274,7 @@ static void retry_or_fail(struct passage *passage, int status, bool is_unsent, c
 
 /* Send what parts have, behind what waits already; what the upstream does not take is kept in out. Returns 0, or
  * -ENOMEM. */
-static int send_parts(struct passage *passage, struct iovec *parts, size_t count)
+static int send_request_parts(struct passage *passage, struct iovec *parts, size_t count)
 {
     size_t sent = 0;
     if (write_buffer_len(&passage->out) == 0 && !passage->is_send_broken) {
@@ -335,7 +335,7 @@ static size_t frame_piece(const struct passage *passage, struct iovec *parts, ch
 
 /* Read a piece of the body, behind the first count of parts. Returns how many parts there are then, or -errno or an HTTP
  * status, negated, as exchange_read_body(). */
-static int add_piece(struct passage *passage, struct iovec *parts, int count, char *digits)
+static int add_body_piece(struct passage *passage, struct iovec *parts, int count, char *digits)
 {
     static char last_chunk[] = "0\r\n\r\n";
     struct exchange *exchange = passage->exchange;
@@ -375,7 +375,7 @@ static bool pump_request(struct passage *passage)
     while (flush_request(passage) && !passage->is_body_sent && !passage->is_send_broken) {
         struct iovec parts[4];
         char digits[PASSAGE_CHUNK_ROOM];
-        int count = add_piece(passage, parts, 0, digits);
+        int count = add_body_piece(passage, parts, 0, digits);
         if (count < 0) {
             refuse_body(passage, -count);
             return false;
@@ -383,7 +383,7 @@ static bool pump_request(struct passage *passage)
         if (count == 0) {
             break; /* on_data tells when there is more */
         }
-        if (send_parts(passage, parts, (size_t)count) < 0) {
+        if (send_request_parts(passage, parts, (size_t)count) < 0) {
             lack_memory(passage);
             return false;
         }
@@ -414,17 +414,17 @@ static bool send_head(struct passage *passage)
     if (!exchange->has_body) {
         passage->is_body_sent = true;
     } else {
-        count = add_piece(passage, parts, 1, digits);
+        count = add_body_piece(passage, parts, 1, digits);
         if (count < 0) {
             refuse_body(passage, -count);
             return false;
         }
     }
-    if (send_parts(passage, parts, (size_t)count) < 0) {
+    if (send_request_parts(passage, parts, (size_t)count) < 0) {
         lack_memory(passage);
         return false;
     }
-    return true;
+    return passage->is_body_sent || pump_request(passage); /* which asks for what has not come yet */
 }
 
 /* Receiving. */
@@ -460,7 +460,7 @@ static void fail_malformed(struct passage *passage, const char *what)
 }
 
 /* The connection has ended, or broken. */
-static void take_break(struct passage *passage, int error)
+static void take_upstream_end(struct passage *passage, int error)
 {
     if (error == 0 && passage->has_begun && fetch_body_end(&passage->body)) {
         passage->head.keep_alive = false;
@@ -482,7 +482,7 @@ static void take_break(struct passage *passage, int error)
 
 /* The head is complete, and len bytes lie behind it: begin the response to the client. data are the bytes of the head.
  * Returns false if the passage is gone. */
-static bool begin_response(struct passage *passage, const char *data, const char *rest, size_t len)
+static bool begin_proxied_response(struct passage *passage, const char *data, const char *rest, size_t len)
 {
     struct exchange *exchange = passage->exchange;
     const struct fetch_head *head = &passage->head;
@@ -520,7 +520,7 @@ static void begin_head_of(struct passage *passage)
 
 /* Take bytes of the head. *data and *len become those behind it. Returns 1 when it is complete; 0 when more must come;
  * -1 if the passage is gone. */
-static int take_head(struct passage *passage, const char **data, size_t *len)
+static int take_upstream_head(struct passage *passage, const char **data, size_t *len)
 {
     struct fetch_head *head = &passage->head;
     struct write_buffer *came = &passage->came;
@@ -545,7 +545,7 @@ static int take_head(struct passage *passage, const char **data, size_t *len)
         *data += head->len;
         *len -= head->len;
         if (head->status >= 200) {
-            return begin_response(passage, bytes, *data, *len) ? 1 : -1;
+            return begin_proxied_response(passage, bytes, *data, *len) ? 1 : -1;
         }
         if (++passage->interims > PASSAGE_INTERIM_MAX) {
             fail_malformed(passage, "too many interim responses");
@@ -564,7 +564,7 @@ static int take_head(struct passage *passage, const char **data, size_t *len)
 
 /* Take content: the bytes of its chunks are moved together, so that the client gets as many as can be at once. Returns
  * false if the passage is gone. */
-static bool take_content(struct passage *passage, char *data, size_t len)
+static bool pass_content(struct passage *passage, char *data, size_t len)
 {
     struct exchange *exchange = passage->exchange;
     char *content = data;
@@ -603,17 +603,17 @@ static bool take_content(struct passage *passage, char *data, size_t len)
 }
 
 /* Returns false if the passage is gone. */
-static bool take_bytes(struct passage *passage, char *data, size_t len)
+static bool take_upstream_bytes(struct passage *passage, char *data, size_t len)
 {
     const char *rest = data;
     passage->has_bytes = true;
     if (!passage->has_begun) {
-        int rv = take_head(passage, &rest, &len);
+        int rv = take_upstream_head(passage, &rest, &len);
         if (rv <= 0) {
             return rv == 0;
         }
     }
-    bool goes_on = len == 0 && !passage->body.is_complete ? true : take_content(passage, (char *)(uintptr_t)rest, len);
+    bool goes_on = len == 0 && !passage->body.is_complete ? true : pass_content(passage, (char *)(uintptr_t)rest, len);
     if (goes_on) {
         write_buffer_done(&passage->came);
     }
@@ -621,7 +621,7 @@ static bool take_bytes(struct passage *passage, char *data, size_t len)
 }
 
 /* How much may be received at once: so much as the client may owe. */
-static size_t room_of(const struct passage *passage)
+static size_t passage_room(const struct passage *passage)
 {
     const struct exchange *exchange = passage->exchange;
     uint64_t cap = exchange->limits->write_cap_bytes, queued = exchange_queued(exchange) + 64;
@@ -630,11 +630,11 @@ static size_t room_of(const struct passage *passage)
 }
 
 /* Receive what is there, as far as the client takes it. Returns false if the passage is gone. */
-static bool receive_response(struct passage *passage)
+static bool receive_from_upstream(struct passage *passage)
 {
     struct proxy *proxy = passage->proxy;
     for (int i = 0; i < PASSAGE_READS_MAX && !passage->exchange->is_stalled; i++) {
-        size_t room = room_of(passage);
+        size_t room = passage_room(passage);
         ssize_t len = link_recv(passage->link, proxy->block, room);
         if (len == -EINTR) {
             continue;
@@ -643,10 +643,10 @@ static bool receive_response(struct passage *passage)
             return true;
         }
         if (len <= 0) {
-            take_break(passage, (int)len);
+            take_upstream_end(passage, (int)len);
             return false;
         }
-        if (!take_bytes(passage, proxy->block, (size_t)len)) {
+        if (!take_upstream_bytes(passage, proxy->block, (size_t)len)) {
             return false;
         }
         if ((size_t)len < room) {
@@ -659,7 +659,7 @@ static bool receive_response(struct passage *passage)
 /* Turns. */
 
 /* Ask for the events that are still needed. */
-static void want_events(struct passage *passage)
+static void want_upstream(struct passage *passage)
 {
     unsigned events = write_buffer_len(&passage->out) > 0 ? (unsigned)REACTOR_WRITABLE : 0;
     events |= passage->exchange->is_stalled ? 0 : (unsigned)REACTOR_READABLE;
@@ -675,8 +675,8 @@ static void on_passage_ready(void *arg, unsigned events)
 {
     struct passage *passage = arg;
     bool may_send = write_buffer_len(&passage->out) > 0 && (events & (unsigned)REACTOR_WRITABLE) != 0;
-    if ((!may_send || pump_request(passage)) && receive_response(passage)) {
-        want_events(passage);
+    if ((!may_send || pump_request(passage)) && receive_from_upstream(passage)) {
+        want_upstream(passage);
     }
 }
 
@@ -684,7 +684,7 @@ static void on_passage_data(struct exchange *exchange)
 {
     struct passage *passage = exchange->user;
     if (!passage->opens && pump_request(passage)) {
-        want_events(passage);
+        want_upstream(passage);
     }
 }
 
@@ -692,8 +692,8 @@ static void on_passage_data(struct exchange *exchange)
 static void on_passage_drain(struct exchange *exchange)
 {
     struct passage *passage = exchange->user;
-    if (receive_response(passage)) {
-        want_events(passage);
+    if (receive_from_upstream(passage)) {
+        want_upstream(passage);
     }
 }
 
@@ -710,7 +710,7 @@ static void on_passage_open(void *arg, int error)
     }
     passage->opens = false;
     if (send_head(passage)) {
-        want_events(passage);
+        want_upstream(passage);
     }
 }
 
@@ -731,7 +731,7 @@ static void send_to_upstream(struct passage *passage)
         passage->opens = false;
         link_set_user(passage->link, &passage_link_user, passage);
         if (send_head(passage)) {
-            want_events(passage);
+            want_upstream(passage);
         }
         return;
     }

@@ -57,7 +57,7 @@ static bool ends_here(const char *name, size_t len)
 }
 
 /* Whether a Connection field of the head names this one. */
-static bool is_option(const struct fetch_head *head, const char *data, const char *name, size_t name_len)
+static bool is_connection_option(const struct fetch_head *head, const char *data, const char *name, size_t name_len)
 {
     struct fetch_head_walk walk = {0};
     struct field field;
@@ -112,7 +112,7 @@ int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head,
             }
             continue;
         }
-        if ((head->has_options && is_option(head, data, name, len)) || has_rival(exchange, name, len)) {
+        if ((head->has_options && is_connection_option(head, data, name, len)) || has_rival(exchange, name, len)) {
             continue;
         }
         at = put(at, name, len);

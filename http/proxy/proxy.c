@@ -22,7 +22,7 @@ static void serve_proxied(struct exchange *exchange, void *ctx)
 }
 
 /* Copies of texts, in a block that is large enough. */
-static const char *copy_option(char **at, const char *text)
+static const char *copy_proxy_text(char **at, const char *text)
 {
     if (text == NULL) {
         return NULL;
@@ -33,28 +33,28 @@ static const char *copy_option(char **at, const char *text)
     return copy;
 }
 
-static size_t size_of_option(const char *text)
+static size_t size_of_proxy_text(const char *text)
 {
     return text == NULL ? 0 : strlen(text) + 1;
 }
 
-static size_t size_of_options(const struct proxy_options *options)
+static size_t size_of_proxy_texts(const struct proxy_options *options)
 {
     const char *texts[] = {options->prefix,    options->host,     options->ca_file,
                            options->cert_file, options->key_file, options->server_name};
     size_t size = 1;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        size += size_of_option(texts[i]);
+        size += size_of_proxy_text(texts[i]);
     }
     for (size_t i = 0; i < options->field_count; i++) {
-        size += size_of_option(options->fields[i].name) + size_of_option(options->fields[i].value);
+        size += size_of_proxy_text(options->fields[i].name) + size_of_proxy_text(options->fields[i].value);
     }
     return size;
 }
 
 /* Checks. */
 
-static int check_prefix(const char *prefix, char *err, size_t errlen)
+static int check_proxy_prefix(const char *prefix, char *err, size_t errlen)
 {
     size_t len = prefix == NULL ? 0 : strlen(prefix);
     if (len == 0 || prefix[0] != '/' || (len > 1 && prefix[len - 1] == '/') || strpbrk(prefix, ":*{}%?#") != NULL) {
@@ -67,7 +67,7 @@ static int check_prefix(const char *prefix, char *err, size_t errlen)
 }
 
 /* Fields that are about the connection, or have an option of their own. */
-static int check_fields(const struct proxy_options *options, char *err, size_t errlen)
+static int check_proxy_fields(const struct proxy_options *options, char *err, size_t errlen)
 {
     static const char *const others[] = {"Expect", "TE", "Proxy-Connection", "HTTP2-Settings"};
     size_t bytes = 0;
@@ -98,7 +98,7 @@ static int check_fields(const struct proxy_options *options, char *err, size_t e
                : error_text(err, errlen, -EINVAL, "headers: more than %d bytes", (int)PROXY_FIELDS_BYTES_MAX);
 }
 
-static int check_host(const char *host, char *err, size_t errlen)
+static int check_proxy_host(const char *host, char *err, size_t errlen)
 {
     size_t len = host == NULL ? 0 : strlen(host);
     bool is_valid = host == NULL || (len > 0 && len < 512);
@@ -108,7 +108,7 @@ static int check_host(const char *host, char *err, size_t errlen)
     return is_valid ? 0 : error_text(err, errlen, -EINVAL, "host: a name such as \"app.internal\" expected");
 }
 
-static int check_numbers(const struct proxy_options *options, char *err, size_t errlen)
+static int check_proxy_numbers(const struct proxy_options *options, char *err, size_t errlen)
 {
     if (options->connect_timeout_ms > PROXY_TIMEOUT_MAX_MS || options->timeout_ms > PROXY_TIMEOUT_MAX_MS ||
         options->fail_timeout_ms > PROXY_TIMEOUT_MAX_MS) {
@@ -123,46 +123,46 @@ static int check_numbers(const struct proxy_options *options, char *err, size_t 
 
 /* Making one. */
 
-static uint32_t number_or(uint32_t given, uint32_t usual)
+static uint32_t proxy_number(uint32_t given, uint32_t usual)
 {
     return given == 0 ? usual : given;
 }
 
-static void take_numbers(struct proxy *proxy, const struct proxy_options *options)
+static void take_proxy_numbers(struct proxy *proxy, const struct proxy_options *options)
 {
-    proxy->connect_timeout_ms = number_or(options->connect_timeout_ms, PROXY_CONNECT_TIMEOUT_MS);
-    proxy->timeout_ms = number_or(options->timeout_ms, PROXY_TIMEOUT_MS);
-    proxy->fail_timeout_ms = number_or(options->fail_timeout_ms, PROXY_FAIL_TIMEOUT_MS);
-    proxy->max_fails = number_or(options->max_fails, 1);
-    proxy->tries = number_or(options->tries, (uint32_t)options->upstream_count);
-    proxy->keepalive = options->never_keeps ? 0 : number_or(options->keepalive, PROXY_KEEPALIVE);
+    proxy->connect_timeout_ms = proxy_number(options->connect_timeout_ms, PROXY_CONNECT_TIMEOUT_MS);
+    proxy->timeout_ms = proxy_number(options->timeout_ms, PROXY_TIMEOUT_MS);
+    proxy->fail_timeout_ms = proxy_number(options->fail_timeout_ms, PROXY_FAIL_TIMEOUT_MS);
+    proxy->max_fails = proxy_number(options->max_fails, 1);
+    proxy->tries = proxy_number(options->tries, (uint32_t)options->upstream_count);
+    proxy->keepalive = options->never_keeps ? 0 : proxy_number(options->keepalive, PROXY_KEEPALIVE);
 }
 
 /* Copy the texts; *own has the copies for upstreams. Returns 0 or -ENOMEM. */
-static int take_texts(struct proxy *proxy, const struct proxy_options *options, struct proxy_options *own)
+static int take_proxy_texts(struct proxy *proxy, const struct proxy_options *options, struct proxy_options *own)
 {
-    proxy->texts = mem_alloc(size_of_options(options));
+    proxy->texts = mem_alloc(size_of_proxy_texts(options));
     proxy->fields = mem_alloc((options->field_count + 1) * sizeof *proxy->fields);
     if (proxy->texts == NULL || proxy->fields == NULL) {
         return -ENOMEM;
     }
     char *at = proxy->texts;
     *own = *options;
-    proxy->prefix = copy_option(&at, options->prefix);
+    proxy->prefix = copy_proxy_text(&at, options->prefix);
     proxy->prefix_len = options->strips_prefix && options->prefix[1] != '\0' ? strlen(options->prefix) : 0;
-    proxy->host = copy_option(&at, options->host);
+    proxy->host = copy_proxy_text(&at, options->host);
     if (proxy->host != NULL && strcmp(proxy->host, "upstream") == 0) {
         proxy->sends_upstream_host = true;
         proxy->host = NULL;
     }
-    own->ca_file = copy_option(&at, options->ca_file);
-    own->cert_file = copy_option(&at, options->cert_file);
-    own->key_file = copy_option(&at, options->key_file);
-    own->server_name = copy_option(&at, options->server_name);
+    own->ca_file = copy_proxy_text(&at, options->ca_file);
+    own->cert_file = copy_proxy_text(&at, options->cert_file);
+    own->key_file = copy_proxy_text(&at, options->key_file);
+    own->server_name = copy_proxy_text(&at, options->server_name);
     for (size_t i = 0; i < options->field_count; i++) {
         struct proxy_field *field = &proxy->fields[proxy->field_count++];
-        field->name = copy_option(&at, options->fields[i].name);
-        field->value = copy_option(&at, options->fields[i].value);
+        field->name = copy_proxy_text(&at, options->fields[i].name);
+        field->value = copy_proxy_text(&at, options->fields[i].value);
         proxy->set_bytes += strlen(field->name) + (field->value == NULL ? 0 : strlen(field->value)) + 4;
     }
     return 0;
@@ -171,8 +171,8 @@ static int take_texts(struct proxy *proxy, const struct proxy_options *options, 
 int proxy_create(struct proxy **proxy, const struct proxy_options *options, struct outbound *outbound, char *err,
                  size_t errlen)
 {
-    if (check_prefix(options->prefix, err, errlen) < 0 || check_numbers(options, err, errlen) < 0 ||
-        check_fields(options, err, errlen) < 0 || check_host(options->host, err, errlen) < 0) {
+    if (check_proxy_prefix(options->prefix, err, errlen) < 0 || check_proxy_numbers(options, err, errlen) < 0 ||
+        check_proxy_fields(options, err, errlen) < 0 || check_proxy_host(options->host, err, errlen) < 0) {
         return -EINVAL;
     }
     struct proxy *made = mem_zalloc(sizeof *made + options->upstream_count * sizeof made->upstreams[0]);
@@ -183,8 +183,8 @@ int proxy_create(struct proxy **proxy, const struct proxy_options *options, stru
     made->outbound = outbound;
     made->handler = (struct handler){.serve = serve_proxied, .ctx = made, .body_mode = BODY_STREAM};
     limits_init(&made->trailer_limits);
-    take_numbers(made, options);
-    int rv = take_texts(made, options, &own);
+    take_proxy_numbers(made, options);
+    int rv = take_proxy_texts(made, options, &own);
     if (rv < 0) {
         error_text(err, errlen, rv, "out of memory");
     }

@@ -6,7 +6,7 @@
  *
  *     struct proxy_options options = {.prefix = "/api", .upstreams = &url, .upstream_count = 1};
  *     proxy_create(&proxy, &options, outbound, err, sizeof err);
- *     router_add(router, ROUTE_ALL_METHODS, "/api/ *rest", proxy_handler(proxy), ...);
+ *     router_add(router, METHODS_ALL, "/api/ *rest", proxy_handler(proxy), ...);
  *
  * What an upstream gets: the method and the target of the request (RFC 9110 section 7.6), its fields except those about
  * the connection, and X-Forwarded-For, -Proto and -Host, which say who asks. What clients get: status, fields and
