@@ -319,6 +319,7 @@ static void call_handler_again(struct h1 *h1)
 static enum step go_on_held(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
+    h1->conn->waits_for = WAIT_NONE; /* the handler has a deadline of its own, perhaps one of its route */
     dispatch_resume(exchange);
     return exchange->has_body ? plan_body(h1) : STEP_ON;
 }
