@@ -31,8 +31,9 @@ int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a syst
 /* Whether memory that was written may be made executable, as compilers of code at run time do: 0 or -errno. */
 int sys_try_code(void);
 
-void sys_sleep_ms(int ms); /* for the start of a server, never for its loop */
-uid_t sys_user_id(void);   /* the effective one */
+void sys_sleep_ms(int ms);     /* for the start of a server, never for its loop */
+unsigned sys_processors(void); /* that the process may use, at least 1 */
+uid_t sys_user_id(void);       /* the effective one */
 pid_t sys_process_id(void);
 
 /* Fill buf with len unpredictable bytes, at most 256. Returns 0 or -errno. */

@@ -51,6 +51,13 @@ bool credentials_read(struct credentials *credentials, const char *value, size_t
     return true;
 }
 
+void credentials_copy(struct credentials *copy, const struct credentials *credentials)
+{
+    *copy = *credentials;
+    copy->name = copy->text;
+    copy->password = copy->text + credentials->name_len + 1;
+}
+
 void credentials_wipe(struct credentials *credentials)
 {
     explicit_bzero(credentials->text, sizeof credentials->text);

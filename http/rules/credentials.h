@@ -20,6 +20,9 @@ struct credentials {
  * control characters, more than CREDENTIALS_MAX bytes. Wipe the struct with credentials_wipe() after use. */
 bool credentials_read(struct credentials *credentials, const char *value, size_t len);
 
+/* Copy what was read. */
+void credentials_copy(struct credentials *copy, const struct credentials *credentials);
+
 void credentials_wipe(struct credentials *credentials);
 
 #endif

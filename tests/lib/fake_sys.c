@@ -947,6 +947,11 @@ void sys_sleep_ms(int ms)
     leave(FAKE_SLEEP_MS, -1, ms, 0);
 }
 
+unsigned sys_processors(void)
+{
+    return 2;
+}
+
 uid_t sys_user_id(void)
 {
     enter(FAKE_USER_ID);

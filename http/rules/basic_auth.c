@@ -1,0 +1,416 @@
+/* Happy path: the credentials are known, and the request passes within the call. If they are not, a thread checks them
+ * while the exchange is held.
+ *
+ * Failure modes: too many checks wait, or there is no memory or no thread: 503. A password file that cannot be read any
+ * more is a line in the log, and the passwords stay as they were. */
+
+#include "http/rules/basic_auth.h"
+
+#include "core/ascii.h"
+#include "core/crypt_calls.h"
+#include "core/job_pools.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/reactor.h"
+#include "core/sys.h"
+#include "http/dispatch.h"
+#include "http/exchange.h"
+#include "http/exchange_log.h"
+#include "http/metrics_board.h"
+#include "http/response.h"
+#include "http/rules/htpasswd.h"
+#include "http/rules/password_check.h"
+#include "http/rules/verdicts.h"
+#include "http/service.h"
+#include "http/vhost.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { AUTH_QUIET_MS = 10000 /* between two lines in the log about the same thing */ };
+
+static const char auth_field[] = "WWW-Authenticate";
+static const char passwords_pool[] = "passwords"; /* names of workers' pools begin with a number */
+
+struct basic_auth {
+    char *challenge; /* owned: the value of WWW-Authenticate; NULL: everybody is let in */
+    struct basic_auth_asked asked;
+
+    /* Of a file. */
+    struct password_file *file; /* held; NULL if asked knows the passwords */
+    struct password_view view;
+    int64_t fresh_until_ms;    /* reactor time until which the file need not be looked at; 0: now */
+    struct verdicts *verdicts; /* owned */
+    struct job_pools *jobs;    /* borrowed, of pool */
+    struct job_pool *pool;     /* held; NULL before the first check */
+    struct job_desk *desk;     /* owned; likewise */
+    int64_t may_warn_ms;       /* reactor time from which the log may have the next line about the file */
+    int64_t may_say_ms;        /* and about too many checks */
+};
+
+/* Setting up. */
+
+static void destroy_auth(void *data)
+{
+    struct basic_auth *auth = data;
+    job_desk_close(auth->desk);
+    if (auth->pool != NULL) {
+        job_pools_put(auth->jobs, auth->pool);
+    }
+    if (auth->asked.destroy != NULL) {
+        auth->asked.destroy(auth->asked.arg);
+    }
+    verdicts_destroy(auth->verdicts);
+    htpasswd_put(auth->view.table);
+    password_file_put(auth->file);
+    mem_free(auth->challenge);
+    mem_free(auth);
+}
+
+/* A realm becomes a quoted-string (RFC 9110 section 5.6.4). Returns 0, -EINVAL or -ENOMEM. */
+static int make_challenge(struct basic_auth *auth, const char *realm)
+{
+    static const char begin[] = "Basic realm=\"", end[] = "\", charset=\"UTF-8\"";
+    size_t len = strlen(realm);
+    if (len > BASIC_AUTH_REALM_MAX) {
+        return -EINVAL;
+    }
+    char *at = auth->challenge = mem_alloc(sizeof begin + 2 * len + sizeof end);
+    if (at == NULL) {
+        return -ENOMEM;
+    }
+    at += sprintf(at, "%s", begin);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)realm[i] < ' ' || realm[i] == '\x7f') {
+            return -EINVAL;
+        }
+        if (realm[i] == '"' || realm[i] == '\\') {
+            *at++ = '\\';
+        }
+        *at++ = realm[i];
+    }
+    strcpy(at, end);
+    return 0;
+}
+
+static int fill_auth(struct basic_auth *auth, const struct basic_auth_options *options, char *err, size_t errlen)
+{
+    if (options->file == NULL && options->asked == NULL) {
+        return 0;
+    }
+    int rv = make_challenge(auth, options->realm == NULL ? "Restricted" : options->realm);
+    if (rv == -EINVAL) {
+        return error_text(err, errlen, rv, "realm: a text of at most %d bytes without control characters expected",
+                          BASIC_AUTH_REALM_MAX);
+    }
+    if (rv == 0 && options->file != NULL) {
+        (void)crypt_load(NULL, 0); /* now, since a sandbox may prevent it when the file has changed */
+        rv = password_file_create(&auth->file, options->file, options->base_fd);
+        rv = rv < 0 ? rv : verdicts_create(&auth->verdicts);
+    }
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "%s", errno_text(-rv));
+    }
+    return options->file == NULL ? 0 : password_view_update(&auth->view, auth->file, err, errlen);
+}
+
+static enum rules_verdict decide_auth(struct exchange *exchange, const struct rule *first);
+
+static const struct rules_kind basic_auth_kind = {
+    .order = RULE_AUTH,
+    .decide = decide_auth,
+    .destroy = destroy_auth,
+    .name = "app.basic_auth",
+};
+
+int basic_auth_add(struct rules **rules, const char *prefix, const struct basic_auth_options *options, char *err,
+                   size_t errlen)
+{
+    struct basic_auth *auth = mem_zalloc(sizeof *auth);
+    if (auth == NULL) {
+        return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
+    }
+    int rv = fill_auth(auth, options, err, errlen);
+    if (rv == 0 && rules_add(rules, &basic_auth_kind, prefix, auth, &rv, err, errlen) != NULL) {
+        if (options->asked != NULL) {
+            auth->asked = *options->asked;
+        }
+        return 0;
+    }
+    destroy_auth(auth);
+    return rv;
+}
+
+int basic_auth_each_file(const struct rules *rules, int (*fn)(void *arg, const char *file), void *arg)
+{
+    int rv = 0;
+    for (const struct rule *rule = rules == NULL ? NULL : rules->first[RULE_AUTH]; rule != NULL && rv == 0;
+         rule = rule->next) {
+        const struct basic_auth *auth = rule->data;
+        rv = auth->file == NULL ? 0 : fn(arg, password_file_name(auth->file));
+    }
+    return rv;
+}
+
+/* The threads. */
+
+static void end_passwords_pool(void *arg)
+{
+    (void)arg;
+}
+
+/* Half of the processors at most: requests that need no password are served beside. */
+static int make_passwords_pool(void *arg, struct job_pool_plan *plan, char *err, size_t errlen)
+{
+    (void)arg, (void)err, (void)errlen;
+    unsigned half = sys_processors() / 2;
+    *plan = (struct job_pool_plan){
+        .threads = half < 1                        ? 1
+                   : half > BASIC_AUTH_THREADS_MAX ? BASIC_AUTH_THREADS_MAX
+                                                   : half,
+        .queue = BASIC_AUTH_WAITING_MAX,
+        .on_end = end_passwords_pool,
+    };
+    return 0;
+}
+
+static bool is_pool_late(void *arg)
+{
+    (void)arg;
+    return false; /* whoever makes the pool waits for nothing */
+}
+
+/* Returns 0 or -errno. */
+static int open_desk(struct basic_auth *auth, const struct service *service)
+{
+    static const struct job_pool_maker maker = {.make = make_passwords_pool, .is_late = is_pool_late};
+    int rv = 0;
+    if (auth->pool == NULL) {
+        char err[64]; /* only memory can be missing */
+        auth->jobs = service->board == NULL ? NULL : metrics_board_jobs(service->board);
+        rv = auth->jobs == NULL ? -ENOSYS
+                                : job_pools_get(auth->jobs, passwords_pool, &maker, &auth->pool, err, sizeof err);
+        auth->pool = rv < 0 ? NULL : auth->pool;
+    }
+    if (rv == 0 && auth->desk == NULL) {
+        rv = job_desk_open(&auth->desk, auth->pool, service->reactor);
+        auth->desk = rv < 0 ? NULL : auth->desk;
+    }
+    return rv;
+}
+
+static void run_check(struct job *job, void *arg, unsigned thread)
+{
+    (void)arg, (void)thread;
+    password_check_run((struct password_check *)job);
+}
+
+static void drop_check(struct job *job)
+{
+    password_check_destroy((struct password_check *)job);
+}
+
+/* Requests. */
+
+static struct basic_auth *auth_of(const struct exchange *exchange)
+{
+    const struct rule *rule = rules_first(exchange->vhost->rules, RULE_AUTH, exchange->path, exchange->path_len);
+    return rule->data;
+}
+
+/* 401 with a challenge (RFC 9110 section 15.5.2). */
+static enum rules_verdict challenge(struct exchange *exchange, const struct basic_auth *auth)
+{
+    response_clear_fields(exchange);
+    if (response_add_field(exchange, auth_field, sizeof auth_field - 1, auth->challenge, strlen(auth->challenge)) < 0) {
+        response_error(exchange, 503, NULL); /* a 401 without it would be against the rules */
+    } else {
+        response_refuse(exchange, 401, NULL);
+    }
+    return RULES_ANSWERED;
+}
+
+static enum rules_verdict let_in(struct exchange *exchange)
+{
+    exchange->has_user = true;
+    return RULES_PASS;
+}
+
+void basic_auth_go_on(struct exchange *exchange)
+{
+    exchange->has_user = true;
+    dispatch_go_on(exchange);
+}
+
+void basic_auth_refuse(struct exchange *exchange)
+{
+    challenge(exchange, auth_of(exchange));
+}
+
+/* No verdict: there is no room, no memory or no thread. */
+static enum rules_verdict refuse_check(struct exchange *exchange, struct basic_auth *auth, int error)
+{
+    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
+    if (now_ms >= auth->may_say_ms) {
+        auth->may_say_ms = now_ms + AUTH_QUIET_MS;
+        if (error == -EAGAIN) {
+            exchange_log(exchange, LOG_WARN, passwords_pool,
+                         "503: %d requests wait for their passwords to be checked: limit their number with app.limit",
+                         BASIC_AUTH_WAITING_MAX);
+        } else {
+            exchange_log(exchange, LOG_ERROR, passwords_pool, "503: a password cannot be checked: %s",
+                         error == -ENOSYS ? "there are no threads for that" : errno_text(-error));
+        }
+    }
+    response_clear_fields(exchange);
+    if (error == -EAGAIN) {
+        (void)response_add_field(exchange, "Retry-After", 11, "1", 1);
+    }
+    response_refuse(exchange, 503, NULL);
+    return RULES_ANSWERED;
+}
+
+/* A thread has looked at the file: it may have changed, or be gone. Several threads may look at the same time: the last
+ * look counts. */
+static void take_view(struct basic_auth *auth, struct password_check *check, struct exchange *exchange)
+{
+    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
+    if (check->has_failed) {
+        if (now_ms >= auth->may_warn_ms) {
+            auth->may_warn_ms = now_ms + AUTH_QUIET_MS;
+            log_write(exchange->service->log, LOG_ERROR, "app.basic_auth: %s; the passwords stay as they were",
+                      check->reason);
+        }
+        auth->fresh_until_ms = now_ms + BASIC_AUTH_FRESH_MS; /* there is nothing newer */
+        return;
+    }
+    if (check->view.looked_ns < auth->view.looked_ns) {
+        return;
+    }
+    if (check->view.table != auth->view.table) {
+        verdicts_clear(auth->verdicts);
+    }
+    struct htpasswd *before = auth->view.table;
+    auth->view = check->view;
+    check->view.table = before; /* goes with the check */
+    auth->fresh_until_ms = now_ms + BASIC_AUTH_FRESH_MS;
+}
+
+static void on_checked(struct job *job)
+{
+    struct password_check *check = (struct password_check *)job;
+    struct exchange *exchange = check->exchange;
+    struct basic_auth *auth = check->owner;
+    const struct htpasswd *table = check->view.table;
+    enum verdict verdict = check->verdict;
+    take_view(auth, check, exchange);
+    if (verdict != VERDICT_UNKNOWN && table == auth->view.table) {
+        verdicts_keep(auth->verdicts, &check->credentials, verdict, reactor_now_ms(exchange->service->reactor));
+    }
+    password_check_destroy(check);
+    exchange->on_gone = NULL;
+    if (verdict == VERDICT_RIGHT) {
+        basic_auth_go_on(exchange);
+    } else if (verdict == VERDICT_WRONG) {
+        challenge(exchange, auth);
+    } else {
+        refuse_check(exchange, auth, -ENOMEM);
+    }
+}
+
+static void forget_check(struct exchange *exchange)
+{
+    struct password_check *check = exchange->user;
+    (void)job_drop(&check->job);
+}
+
+static enum rules_verdict ask_thread(struct exchange *exchange, struct basic_auth *auth,
+                                     const struct credentials *credentials, enum verdict known)
+{
+    int rv = open_desk(auth, exchange->service);
+    struct password_check *check = rv < 0 ? NULL : password_check_create(auth->file, &auth->view, credentials);
+    if (check == NULL) {
+        return refuse_check(exchange, auth, rv < 0 ? rv : -ENOMEM);
+    }
+    check->job.run = run_check;
+    check->job.on_done = on_checked;
+    check->job.drop = drop_check;
+    check->known = known;
+    check->decoy = verdicts_number(auth->verdicts, credentials->name, credentials->name_len);
+    check->owner = auth;
+    check->exchange = exchange;
+    rv = job_submit(auth->desk, &check->job);
+    if (rv < 0) {
+        password_check_destroy(check);
+        return refuse_check(exchange, auth, rv);
+    }
+    exchange->user = check;
+    exchange->on_gone = forget_check;
+    return RULES_HELD;
+}
+
+static enum rules_verdict ask_file(struct exchange *exchange, struct basic_auth *auth,
+                                   const struct credentials *credentials)
+{
+    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
+    enum verdict known = verdicts_find(auth->verdicts, credentials, now_ms);
+    if (known == VERDICT_UNKNOWN || now_ms >= auth->fresh_until_ms) {
+        return ask_thread(exchange, auth, credentials, known);
+    }
+    return known == VERDICT_RIGHT ? let_in(exchange) : challenge(exchange, auth);
+}
+
+/* Read the credentials of a request. Two of them are none: whoever reads the request behind us might choose the other
+ * ones. */
+static bool read_request(const struct exchange *exchange, struct credentials *credentials)
+{
+    static const char name[] = "authorization";
+    const struct field *found = NULL;
+    for (unsigned i = 0; i < exchange->head.field_count; i++) {
+        const struct field *field = &exchange->head.fields[i];
+        if (field->name.len == sizeof name - 1 &&
+            ascii_equals(exchange_text(exchange, field->name), name, sizeof name - 1)) {
+            if (found != NULL) {
+                return false;
+            }
+            found = field;
+        }
+    }
+    return found != NULL && credentials_read(credentials, exchange_text(exchange, found->value), found->value.len);
+}
+
+static enum rules_verdict decide_auth(struct exchange *exchange, const struct rule *first)
+{
+    struct basic_auth *auth = first->data;
+    struct credentials credentials;
+    if (auth->challenge == NULL) {
+        return RULES_PASS;
+    }
+    if (!read_request(exchange, &credentials)) {
+        return challenge(exchange, auth);
+    }
+    enum rules_verdict verdict = auth->file != NULL ? ask_file(exchange, auth, &credentials)
+                                                    : auth->asked.ask(exchange, &credentials, auth->asked.arg);
+    credentials_wipe(&credentials);
+    if (auth->file == NULL && verdict == RULES_PASS) {
+        exchange->has_user = true;
+    }
+    if (auth->file == NULL && verdict == RULES_ANSWERED && exchange->response_state == RESPONSE_NONE) {
+        challenge(exchange, auth);
+    }
+    return verdict;
+}
+
+size_t basic_auth_user(const struct exchange *exchange, char name[CREDENTIALS_MAX])
+{
+    struct credentials credentials;
+    if (!exchange->has_user || !read_request(exchange, &credentials)) {
+        return 0;
+    }
+    size_t len = credentials.name_len;
+    memcpy(name, credentials.name, len + 1);
+    credentials_wipe(&credentials);
+    return len;
+}
