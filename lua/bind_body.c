@@ -41,6 +41,9 @@ static struct coro *check_body(lua_State *L, const struct request *request, cons
     if (coro == NULL || (coro->exchange == NULL && !coro->is_gone)) {
         request_raise_over(L, what);
     }
+    if (coro->route != NULL && coro->route->is_rule) {
+        script_raise(L, "%s: a function of app.basic_auth cannot read the body: it is the handler's", what);
+    }
     return coro;
 }
 

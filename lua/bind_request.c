@@ -22,10 +22,11 @@
 #include <string.h>
 
 static const char *const field_names[] = {
-    [REQUEST_METHOD] = "method",   [REQUEST_PATH] = "path",     [REQUEST_TARGET] = "target",
-    [REQUEST_ID] = "id",           [REQUEST_SCHEME] = "scheme", [REQUEST_PEER] = "peer",
-    [REQUEST_PARAMS] = "params",   [REQUEST_QUERY] = "query",   [REQUEST_HEADERS] = "headers",
-    [REQUEST_COOKIES] = "cookies", [REQUEST_TLS] = "tls",       [REQUEST_BODY] = "body",
+    [REQUEST_METHOD] = "method",   [REQUEST_PATH] = "path",       [REQUEST_TARGET] = "target",
+    [REQUEST_ID] = "id",           [REQUEST_SCHEME] = "scheme",   [REQUEST_PEER] = "peer",
+    [REQUEST_USER] = "user",       [REQUEST_PARAMS] = "params",   [REQUEST_QUERY] = "query",
+    [REQUEST_HEADERS] = "headers", [REQUEST_COOKIES] = "cookies", [REQUEST_TLS] = "tls",
+    [REQUEST_BODY] = "body",
 };
 
 /* The object itself. */

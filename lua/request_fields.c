@@ -6,6 +6,7 @@
 #include "http/cookie.h"
 #include "http/peer.h"
 #include "http/request_id.h"
+#include "http/rules/basic_auth.h"
 #include "http/url.h"
 #include "lua/coro_pool.h"
 #include "lua/scratch.h"
@@ -198,6 +199,18 @@ static void push_tls(lua_State *L, const struct exchange *exchange)
     }
 }
 
+/* nil unless a rule has asked for a name and a password. */
+static void push_user(lua_State *L, const struct exchange *exchange)
+{
+    char name[CREDENTIALS_MAX];
+    size_t len = basic_auth_user(exchange, name);
+    if (len == 0) {
+        lua_pushnil(L);
+    } else {
+        lua_pushlstring(L, name, len);
+    }
+}
+
 void request_push_field(lua_State *L, struct exchange *exchange, enum request_field field)
 {
     switch (field) {
@@ -215,6 +228,9 @@ void request_push_field(lua_State *L, struct exchange *exchange, enum request_fi
         return;
     case REQUEST_PEER:
         push_peer(L, exchange);
+        return;
+    case REQUEST_USER:
+        push_user(L, exchange);
         return;
     case REQUEST_PARAMS:
         push_params(L, exchange);

@@ -15,6 +15,7 @@ enum request_field {
     REQUEST_SCHEME,
     REQUEST_KEPT, /* from here on they are kept */
     REQUEST_PEER = REQUEST_KEPT,
+    REQUEST_USER,
     REQUEST_PARAMS,
     REQUEST_QUERY,
     REQUEST_HEADERS,

@@ -29,6 +29,7 @@ struct lua_route {
     uint64_t cpu_ms;                   /* handler_cpu of its own, else 0 */
     bool finishes;                     /* finish = true: a handler runs on after its client has left */
     bool is_compiled;                  /* jit = true: LuaJIT compiles it, so there is no deadline */
+    bool is_rule;                      /* no route: a function of app.basic_auth */
     int fn_ref;   /* the Lua function, middleware around it, in the registry; LUA_NOREF: it was refused */
     char place[]; /* "scripts/site.lua:12", for the log */
 };

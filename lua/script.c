@@ -16,6 +16,7 @@
 #include "lua/answer.h"
 #include "lua/bind_answer.h"
 #include "lua/bind_app.h"
+#include "lua/bind_auth.h"
 #include "lua/bind_body.h"
 #include "lua/bind_defer.h"
 #include "lua/bind_events.h"
@@ -111,6 +112,7 @@ static int build_state(lua_State *L)
     bind_settings(L);
     bind_static(L);
     bind_rules(L);
+    bind_auth(L);
     bind_proxy(L);
     bind_tls(L);
     bind_metrics(L);

@@ -24,7 +24,7 @@ enum {
 };
 
 /* Run run_failed(false, err) with what xpcall has returned. */
-static int go_on_after_failure(struct coro *coro)
+int serve_go_on_after_failure(struct coro *coro)
 {
     script_push_ref(coro->script, coro->L, REF_RUN_FAILED);
     lua_insert(coro->L, IS_OK);
@@ -32,11 +32,16 @@ static int go_on_after_failure(struct coro *coro)
     return lua_gettop(coro->L) - IS_OK;
 }
 
+bool serve_has_failed(const struct coro *coro)
+{
+    return !lua_toboolean(coro->L, IS_OK);
+}
+
 static int after_answer(struct coro *coro)
 {
     lua_State *L = coro->L;
     if (!lua_toboolean(L, IS_OK)) {
-        return go_on_after_failure(coro);
+        return serve_go_on_after_failure(coro);
     }
     if (lua_gettop(L) == IS_OK) {
         return -1;
@@ -51,7 +56,7 @@ static int after_handler(struct coro *coro)
 {
     lua_State *L = coro->L;
     if (!lua_toboolean(L, IS_OK)) {
-        return go_on_after_failure(coro);
+        return serve_go_on_after_failure(coro);
     }
     if (answer_plainly(coro, FIRST_VALUE)) {
         return -1;
@@ -66,9 +71,8 @@ static int after_handler(struct coro *coro)
     return lua_gettop(L) - IS_OK;
 }
 
-void serve_route(struct exchange *exchange, void *ctx)
+struct coro *serve_take_coro(const struct lua_route *route)
 {
-    const struct lua_route *route = ctx;
     struct script *script = route->script;
     struct coro *coro = coro_take(script, false);
     if (coro != NULL) {
@@ -82,6 +86,16 @@ void serve_route(struct exchange *exchange, void *ctx)
             coro_put(coro);
         }
         memory_report_full(script, "route at ", route->place);
+        return NULL;
+    }
+    return coro;
+}
+
+void serve_route(struct exchange *exchange, void *ctx)
+{
+    const struct lua_route *route = ctx;
+    struct coro *coro = serve_take_coro(route);
+    if (coro == NULL) {
         response_error(exchange, 503, NULL);
         return;
     }
@@ -89,7 +103,7 @@ void serve_route(struct exchange *exchange, void *ctx)
     coro->route = route;
     coro->on_return = after_handler;
     coro->shields = route->finishes;
-    coro_resume(coro, 4);
+    coro_resume(coro, SERVE_NARGS);
 }
 
 void serve_say_place(const struct exchange *exchange, char *text, size_t size)

@@ -29,6 +29,7 @@ struct deferral;
 struct event_beat;
 struct finalizer_failures;
 struct free_block;
+struct auth_call;
 struct job_pools;
 struct outbound;
 struct log;
@@ -159,6 +160,7 @@ struct script {
     struct outbound *outbound;      /* borrowed: of the reactor, for other servers; may be NULL */
     struct topics *topics;          /* borrowed: of the reactor, subscribers; its hub is for any thread; may be NULL */
     struct job_pools *jobs;         /* borrowed: of the server, for workers; may be NULL */
+    struct auth_call *auth_call;    /* for bind_auth.c: a function of app.basic_auth is called; else NULL */
     uint64_t load_number;           /* of the load that made this script, 0 for the start */
     bool is_worker;                 /* the state of a worker's thread: there is no site, no reactor and no coroutine */
     const struct script *worker_of; /* and the script that it is for, while it is made */

@@ -17,6 +17,7 @@
 #include "http/acme.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
+#include "http/rules/basic_auth.h"
 #include "http/server.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
@@ -221,6 +222,10 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
     }
     if (rv == 0 && offer->site->acme != NULL) {
         rv = allow_acme(call, offer->site->acme);
+    }
+    const struct vhost *host;
+    for (size_t n = 0; rv == 0 && (host = site_host(offer->site, n)) != NULL; n++) {
+        rv = basic_auth_each_file(host->rules, allow_folder_of, call);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
     rv = rv < 0 ? rv : tls_plan_each_file(tls, allow_certificate, call);

@@ -403,6 +403,21 @@ static enum rules_verdict decide_auth(struct exchange *exchange, const struct ru
     return verdict;
 }
 
+bool basic_auth_read(const struct exchange *exchange, char name[CREDENTIALS_MAX], size_t *name_len,
+                     char password[CREDENTIALS_MAX], size_t *password_len)
+{
+    struct credentials credentials;
+    if (!read_request(exchange, &credentials)) {
+        return false;
+    }
+    *name_len = credentials.name_len;
+    *password_len = credentials.password_len;
+    memcpy(name, credentials.name, credentials.name_len + 1);
+    memcpy(password, credentials.password, credentials.password_len + 1);
+    credentials_wipe(&credentials);
+    return true;
+}
+
 size_t basic_auth_user(const struct exchange *exchange, char name[CREDENTIALS_MAX])
 {
     struct credentials credentials;

@@ -56,6 +56,11 @@ void basic_auth_refuse(struct exchange *exchange);
  * for one. */
 size_t basic_auth_user(const struct exchange *exchange, char name[CREDENTIALS_MAX]);
 
+/* The name and the password of a request, copied with NUL and their lengths, whether or not they are right. Returns
+ * false without any. Wipe the password after use. */
+bool basic_auth_read(const struct exchange *exchange, char name[CREDENTIALS_MAX], size_t *name_len,
+                     char password[CREDENTIALS_MAX], size_t *password_len);
+
 /* Call fn with the name of each password file, until it returns something other than 0. Returns that, or 0. */
 int basic_auth_each_file(const struct rules *rules, int (*fn)(void *arg, const char *file), void *arg);
 

@@ -58,7 +58,7 @@ const char *password_file_name(const struct password_file *file)
     return file->name;
 }
 
-static bool is_same_version(const struct stat *a, const struct stat *b)
+static bool is_same_view(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
@@ -92,8 +92,8 @@ static int complain_of_file(const struct password_file *file, int error, char *e
 }
 
 /* Put what was read into the view. */
-static int take_text(struct password_view *view, const struct password_file *file, const struct write_buffer *text,
-                     char *err, size_t errlen)
+static int take_users(struct password_view *view, const struct password_file *file, const struct write_buffer *text,
+                      char *err, size_t errlen)
 {
     char reason[PASSWORD_REASON_MAX];
     uint8_t digest[SHA1_BYTES];
@@ -120,11 +120,11 @@ int password_view_update(struct password_view *view, const struct password_file 
     if (rv < 0) {
         return complain_of_file(file, rv, err, errlen);
     }
-    if (view->table == NULL || !view->is_settled || !is_same_version(&view->st, &st)) {
+    if (view->table == NULL || !view->is_settled || !is_same_view(&view->st, &st)) {
         bool is_settled = has_settled(&st);
         struct write_buffer text = {0};
         rv = file_text_read(&text, file->base_fd, file->name, HTPASSWD_FILE_MAX);
-        rv = rv < 0 ? complain_of_file(file, rv, err, errlen) : take_text(view, file, &text, err, errlen);
+        rv = rv < 0 ? complain_of_file(file, rv, err, errlen) : take_users(view, file, &text, err, errlen);
         if (text.block != NULL) {
             explicit_bzero(text.block, text.capacity);
         }
