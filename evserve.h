@@ -279,6 +279,51 @@ struct evs_mount {
     const struct evs_asset *assets;
 };
 
+/* ---- Rules ---- */
+
+/* What holds for all requests below a prefix, whatever responds to them: files, routes in C and Lua, or the server
+ * itself. evserve_start() copies all of it:
+ *
+ *     static const struct evs_field headers[] = {{"X-Frame-Options", "DENY"}, {"Server", NULL}, {NULL, NULL}};
+ *     static const struct evs_field cache[] = {{"*.css", "1y, immutable"}, {"text/html", "no-cache"}, {NULL, NULL}};
+ *     static const struct evs_rule rules[] = {
+ *         {.prefix = "/user/:id", .redirect_to = "/users?id=:id", .redirect_status = 308},
+ *         {.prefix = "/", .headers = headers, .cache = cache},
+ *         {.prefix = "/admin", .allow = "10.0.0.0/8, ::1"},
+ *         {.prefix = NULL},
+ *     };
+ *
+ * A prefix is compared by whole segments, case-sensitive: "/admin" holds for "/admin" and "/admin/x", not for
+ * "/administrator". All rules whose prefix fits apply; where two contradict each other, the longer prefix decides. Rules
+ * come before routes, and before config.before. They are added to those of the script: where both say something about
+ * the same prefix, the host's are asked first, and redirects from the same path are a mistake. At most 1000, those of
+ * the script included. */
+struct evs_rule {
+    const char *prefix; /* "/" or "/admin"; NULL ends the array. For redirect_to a pattern, as that of a route */
+
+    /* Redirect paths that fit the pattern, for all methods, to a path or a URL, percent-encoded, in which ":name" and
+     * "*rest" stand for what the pattern has matched. The query of the request is kept. At most 10000. redirect_status is
+     * 301 (the default), 302, 303, 307 or 308; or 410 without redirect_to: what was there is gone. */
+    const char *redirect_to;
+    int redirect_status;
+
+    /* Fields for all responses, error pages included, which a NULL name ends. They are added where the response has none
+     * of that name, or, with replace_headers, take the place of those it has. A NULL value drops the field. At most 64
+     * lines, 8 KiB. */
+    const struct evs_field *headers;
+    int replace_headers;
+
+    /* Cache-Control of responses to GET and HEAD with 200, 206 or 304 that have none: entries whose name is the last
+     * segment of the path ("*.css") or a media type ("text/html"), with * for any text, and whose value is a
+     * time, directives, or both: "30d", "no-cache", "1y, immutable". Names come before media types, and of each the more
+     * exact one. A NULL name ends them; at most 64. */
+    const struct evs_field *cache;
+
+    /* Which clients may ask; others get 403. Addresses and networks, separated by commas, "unix:" or "all". With allow,
+     * all others are refused; with deny, these are. If both name a client, the narrower network decides, or deny. */
+    const char *allow, *deny;
+};
+
 /* ---- Finished requests ---- */
 
 /* How a request ended. */
@@ -651,6 +696,8 @@ struct evserve_config {
      * at once, and others later. deny_connect and allow_connect hold. Needs hiredis. NULL: none. Takes precedence over
      * the script's. */
     const char *broker;
+
+    const struct evs_rule *rules; /* for all requests, beside those of the script; a NULL prefix ends the array */
 };
 
 /* A listening socket that one program hands over to another. */

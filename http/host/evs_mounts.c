@@ -11,6 +11,7 @@
 #include "core/mem.h"
 #include "evserve.h"
 #include "http/assets.h"
+#include "http/host/evs_block.h"
 #include "http/mime.h"
 #include "http/static_mounts.h"
 
@@ -21,34 +22,15 @@
 
 /* Copying. */
 
-/* A block of memory: measured first, while data is NULL, then filled in the same order. */
-struct mount_block {
-    char *data;
-    size_t used; /* bytes */
-};
-
-/* Returns the copy, or NULL while measuring. */
-static void *put_bytes(struct mount_block *block, const void *from, size_t size)
-{
-    void *copy = block->data == NULL ? NULL : memcpy(block->data + block->used, from, size);
-    block->used += (size + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *); /* what comes next is aligned */
-    return copy;
-}
-
-static const char *put_string(struct mount_block *block, const char *text)
-{
-    return text == NULL ? NULL : put_bytes(block, text, strlen(text) + 1);
-}
-
-static const char *const *put_texts(struct mount_block *block, const char *const *texts)
+static const char *const *put_texts(struct evs_block *block, const char *const *texts)
 {
     size_t count = 0;
     while (texts != NULL && texts[count] != NULL) {
         count++;
     }
-    const char **copy = texts == NULL ? NULL : put_bytes(block, texts, (count + 1) * sizeof texts[0]);
+    const char **copy = texts == NULL ? NULL : evs_block_put(block, texts, (count + 1) * sizeof texts[0]);
     for (size_t i = 0; i < count; i++) {
-        const char *text = put_string(block, texts[i]);
+        const char *text = evs_block_text(block, texts[i]);
         if (copy != NULL) {
             copy[i] = text;
         }
@@ -56,33 +38,16 @@ static const char *const *put_texts(struct mount_block *block, const char *const
     return copy;
 }
 
-static const struct evs_field *put_headers(struct mount_block *block, const struct evs_field *headers)
-{
-    size_t count = 0;
-    while (headers != NULL && headers[count].name != NULL) {
-        count++;
-    }
-    struct evs_field *copy = headers == NULL ? NULL : put_bytes(block, headers, (count + 1) * sizeof headers[0]);
-    for (size_t i = 0; i < count; i++) {
-        struct evs_field field = {.name = put_string(block, headers[i].name)};
-        field.value = put_string(block, headers[i].value);
-        if (copy != NULL) {
-            copy[i] = field;
-        }
-    }
-    return copy;
-}
-
-static const struct evs_type *put_types(struct mount_block *block, const struct evs_type *types)
+static const struct evs_type *put_types(struct evs_block *block, const struct evs_type *types)
 {
     size_t count = 0;
     while (types != NULL && types[count].extension != NULL) {
         count++;
     }
-    struct evs_type *copy = types == NULL ? NULL : put_bytes(block, types, (count + 1) * sizeof types[0]);
+    struct evs_type *copy = types == NULL ? NULL : evs_block_put(block, types, (count + 1) * sizeof types[0]);
     for (size_t i = 0; i < count; i++) {
-        struct evs_type type = {.extension = put_string(block, types[i].extension)};
-        type.type = put_string(block, types[i].type);
+        struct evs_type type = {.extension = evs_block_text(block, types[i].extension)};
+        type.type = evs_block_text(block, types[i].type);
         if (copy != NULL) {
             copy[i] = type;
         }
@@ -90,21 +55,21 @@ static const struct evs_type *put_types(struct mount_block *block, const struct 
     return copy;
 }
 
-static struct evs_mount *put_mounts(struct mount_block *block, const struct evs_mount *mounts)
+static struct evs_mount *put_mounts(struct evs_block *block, const struct evs_mount *mounts)
 {
     size_t count = 0;
     while (mounts[count].prefix != NULL) {
         count++;
     }
-    struct evs_mount *copy = put_bytes(block, mounts, (count + 1) * sizeof mounts[0]);
+    struct evs_mount *copy = evs_block_put(block, mounts, (count + 1) * sizeof mounts[0]);
     for (size_t i = 0; i < count; i++) {
         struct evs_mount mount = mounts[i];
-        mount.prefix = put_string(block, mount.prefix);
-        mount.dir = put_string(block, mount.dir);
+        mount.prefix = evs_block_text(block, mount.prefix);
+        mount.dir = evs_block_text(block, mount.dir);
         mount.index = put_texts(block, mount.index);
-        mount.fallback = put_string(block, mount.fallback);
-        mount.not_found = put_string(block, mount.not_found);
-        mount.headers = put_headers(block, mount.headers);
+        mount.fallback = evs_block_text(block, mount.fallback);
+        mount.not_found = evs_block_text(block, mount.not_found);
+        mount.headers = evs_block_fields(block, mount.headers);
         mount.types = put_types(block, mount.types);
         if (copy != NULL) {
             copy[i] = mount;
@@ -115,9 +80,9 @@ static struct evs_mount *put_mounts(struct mount_block *block, const struct evs_
 
 struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts)
 {
-    struct mount_block block = {0};
+    struct evs_block block = {0};
     put_mounts(&block, mounts);
-    block = (struct mount_block){.data = mem_alloc(block.used)};
+    block = (struct evs_block){.data = mem_alloc(block.used)};
     return block.data == NULL ? NULL : put_mounts(&block, mounts);
 }
 

@@ -13,6 +13,7 @@
 #include "http/acme.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_routes.h"
+#include "http/host/evs_rules.h"
 #include "http/metrics_hosts.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -101,6 +102,12 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
     }
     if (config->mounts != NULL) {
         int rv = evs_mounts_add(offer->site->default_host.mounts, config->mounts, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    if (config->rules != NULL) {
+        int rv = evs_rules_add(&offer->site->default_host.rules, config->rules, "evserve_config.rules", err, errlen);
         if (rv < 0) {
             return rv;
         }

@@ -12,6 +12,7 @@
 struct evs_mount;
 struct evs_route;
 struct evs_routes;
+struct evs_rule;
 struct log;
 struct reactor;
 struct server;
@@ -23,6 +24,7 @@ struct offer_config {
     int base_fd;                    /* borrowed: where relative paths start, see sys_base() */
     const char *root;               /* directory served at "/", or NULL; wins over the script's */
     const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
+    const struct evs_rule *rules;   /* ended by a NULL prefix, or NULL; beside the script's */
     const struct evs_route *routes; /* in C, ended by a NULL route, or NULL */
     const char *script;             /* path of the script, or NULL */
     const char *acme;               /* directory of ACME challenges, or NULL; wins over the script's */

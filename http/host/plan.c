@@ -195,6 +195,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .base_fd = plan->base_fd,
         .root = config->root,
         .mounts = config->mounts,
+        .rules = config->rules,
         .routes = config->routes,
         .script = config->script,
         .acme = config->acme,
