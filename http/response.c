@@ -10,6 +10,7 @@
 #include "http/response.h"
 
 #include "core/mem.h"
+#include "http/error_pages.h"
 #include "http/exchange.h"
 #include "http/limits.h"
 #include "http/router.h"
@@ -71,8 +72,17 @@ static struct response_head head_of(int status, const char *type, int64_t len)
         struct response_head){.status = status, .type = is_empty ? NULL : type, .length = is_empty ? LENGTH_NONE : len};
 }
 
+bool response_send_page(struct exchange *exchange, int status)
+{
+    const struct error_pages *pages = exchange->vhost->error_pages;
+    return pages != NULL && pages->send(exchange, pages, status);
+}
+
 void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len)
 {
+    if (len == 0 && status >= ERROR_STATUS_FIRST && response_send_page(exchange, status)) {
+        return;
+    }
     struct response_head head = head_of(status, type, (int64_t)len);
     size_t sent = head.length == LENGTH_NONE || exchange->head_only ? 0 : len;
     if (sent > COPY_MAX) {
@@ -322,6 +332,9 @@ static bool ask_host(struct exchange *exchange, int status)
 
 static void send_error_page(struct exchange *exchange, int status, const char *detail)
 {
+    if (response_send_page(exchange, status)) {
+        return;
+    }
     char page[RESPONSE_PAGE_MAX];
     response_send(exchange, status, RESPONSE_TEXT_PLAIN, page, response_format_page(page, status, detail));
 }

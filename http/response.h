@@ -27,8 +27,13 @@ enum {
 
 #define RESPONSE_TEXT_PLAIN "text/plain; charset=utf-8" /* the type of the pages that the server writes itself */
 
+/* Respond with the file that the host of the request has for an error (http/error_pages.h), and with the fields that
+ * were added. Returns false without having responded if it has none, or if the file is not there. */
+bool response_send_page(struct exchange *exchange, int status);
+
 /* Answer with a status and len bytes of content, copied. type is the Content-Type, in place of one that was added, or
- * NULL for none beside the fields added. A status without content (204, 304) drops the content. */
+ * NULL for none beside the fields added. A status without content (204, 304) drops the content. An error without
+ * content gets that of response_send_page(). */
 void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len);
 
 /* The same without a copy: content stays where it is until release(arg) is called, exactly once, perhaps before this
@@ -47,7 +52,7 @@ void response_refuse(struct exchange *exchange, int status, const char *detail);
 /* The same with all fields as they are. */
 void response_error_page(struct exchange *exchange, int status, const char *detail);
 
-/* The page of response_error() whatever the host would say: for requests whose framing is in doubt. */
+/* The page of response_error() whatever hooks would say: for requests whose framing is in doubt. */
 void response_error_plain(struct exchange *exchange, int status, const char *detail);
 
 /* The text of a status: its code and reason, and detail (or NULL) as one more line. Returns its length, at most

@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/error_pages.h"
 #include "http/router.h"
 #include "http/rules/rules.h"
 #include "http/static_mounts.h"
@@ -23,6 +24,7 @@ void vhost_done(struct vhost *vhost)
     static_mounts_destroy(vhost->mounts);
     router_destroy(vhost->router);
     rules_destroy(vhost->rules);
+    error_pages_destroy(vhost->error_pages);
     mem_free(vhost->limits);
     mem_free(vhost->where);
 }
@@ -72,4 +74,5 @@ int vhost_settle(struct vhost *vhost, const struct vhost *default_host, const st
 void vhost_abandon(const struct vhost *vhost)
 {
     static_mounts_abandon(vhost->mounts);
+    error_pages_abandon(vhost->error_pages);
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct error_pages;
 struct file_cache;
 struct router;
 struct rules;
@@ -35,6 +36,7 @@ struct vhost {
     struct router *router;            /* owned */
     struct static_mounts *mounts;     /* owned */
     struct rules *rules;              /* owned: what holds for requests before they are routed; NULL without any */
+    struct error_pages *error_pages;  /* owned: files in place of texts; NULL without any */
     enum slash_policy trailing_slash; /* of routes */
     bool has_slash;                   /* it was set for this host, else it is that of the default host */
     bool is_pinned;                   /* the program has set it: its names win over those of a script */

@@ -183,7 +183,10 @@ static void send_status(struct coro *coro, const struct reply *reply)
         return;
     }
     size_t len = response_format_page(text, reply->status, NULL);
-    response_send(coro_detach(coro), reply->status, type_of(reply, plain_type), text, len);
+    struct exchange *exchange = coro_detach(coro);
+    if (reply->status < 400 || !response_send_page(exchange, reply->status)) {
+        response_send(exchange, reply->status, type_of(reply, plain_type), text, len);
+    }
 }
 
 static void pass_on(struct coro *coro)

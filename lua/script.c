@@ -25,6 +25,7 @@
 #include "lua/bind_metrics.h"
 #include "lua/bind_ngx.h"
 #include "lua/bind_number.h"
+#include "lua/bind_pages.h"
 #include "lua/bind_prelude.h"
 #include "lua/bind_proxy.h"
 #include "lua/bind_publish.h"
@@ -113,6 +114,7 @@ static int build_state(lua_State *L)
     bind_static(L);
     bind_rules(L);
     bind_auth(L);
+    bind_pages(L);
     bind_proxy(L);
     bind_tls(L);
     bind_metrics(L);

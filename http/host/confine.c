@@ -15,6 +15,7 @@
 #include "core/tls_authorities.h"
 #include "core/tls_clients.h"
 #include "http/acme.h"
+#include "http/error_pages.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
 #include "http/rules/basic_auth.h"
@@ -219,13 +220,15 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
     const struct vhost *vhost;
     for (size_t n = 0; rv == 0 && (vhost = site_host(offer->site, n)) != NULL; n++) {
         rv = allow_mounts(call, vhost->mounts);
+        const char *directory;
+        for (size_t page = 0; rv == 0 && (directory = error_pages_directory(vhost->error_pages, page)) != NULL;
+             page++) {
+            rv = allow(call, directory);
+        }
+        rv = rv < 0 ? rv : basic_auth_each_file(vhost->rules, allow_folder_of, call);
     }
     if (rv == 0 && offer->site->acme != NULL) {
         rv = allow_acme(call, offer->site->acme);
-    }
-    const struct vhost *host;
-    for (size_t n = 0; rv == 0 && (host = site_host(offer->site, n)) != NULL; n++) {
-        rv = basic_auth_each_file(host->rules, allow_folder_of, call);
     }
     rv = rv < 0 ? rv : file_stamps_each(files, allow_folder_of, call);
     rv = rv < 0 ? rv : tls_plan_each_file(tls, allow_certificate, call);

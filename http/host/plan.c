@@ -19,6 +19,7 @@
 #include "core/tls_dev.h"
 #include "http/access_file.h"
 #include "http/acme.h"
+#include "http/error_pages.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
 #include "http/host/evs_routes.h"
@@ -234,6 +235,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         const struct vhost *vhost;
         for (size_t n = 0; (vhost = site_host(offer->site, n)) != NULL; n++) {
             static_mounts_log_missing(vhost->mounts, plan->log);
+            error_pages_log_missing(vhost->error_pages, plan->log);
         }
         if (offer->site->acme != NULL) {
             acme_warn(offer->site->acme, plan->log);

@@ -1,0 +1,59 @@
+#ifndef EVSERVE_HTTP_ERROR_PAGES_H
+#define EVSERVE_HTTP_ERROR_PAGES_H
+
+/* Files in place of the texts that the server sends with an error: "404.html" for 404. They come from the file cache,
+ * so a file that is replaced on disk is sent within a second, with the type that its name says and the status of the
+ * error. A file that is not there leaves the server's own text. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct exchange;
+struct file_cache;
+struct log;
+
+enum {
+    ERROR_PAGES_MAX = 64,     /* files of a host */
+    ERROR_STATUS_FIRST = 400, /* the first status that may have one */
+    ERROR_STATUS_COUNT = 200, /* how many there are */
+};
+
+struct error_page;
+
+struct error_pages {
+    /* Respond with the page of a status, if there is one; the fields that were added go along. Returns whether it has
+     * responded. For http/response.c, which cannot know files. */
+    bool (*send)(struct exchange *exchange, const struct error_pages *pages, int status);
+
+    struct file_cache *cache; /* borrowed */
+    int base_fd;              /* borrowed: where relative names start, see sys_base() */
+    size_t count;
+    struct error_page *pages[ERROR_PAGES_MAX]; /* owned */
+    uint8_t by_status[ERROR_STATUS_COUNT];     /* 1 + index of the page that was set for it, or 0 */
+    uint8_t by_class[2];                       /* of those that were set for none of their own: 4xx, 5xx */
+};
+
+/* Set a page for statuses: "404", "4xx", "5xx", or several of these, separated by commas or spaces. A status of its own
+ * wins over its class. *pages is made when it is NULL; the cache is borrowed and must outlive it. file is a path;
+ * for_proxied: it takes the place of such responses of other servers, too (http/proxy/). Returns 0, or -errno with a
+ * text in err: -EINVAL, -EEXIST (a status has a page), -ENOSPC, -ENOMEM, or the directory cannot be opened. */
+int error_pages_add(struct error_pages **pages, struct file_cache *cache, int base_fd, const char *statuses,
+                    const char *file, bool for_proxied, char *err, size_t errlen);
+
+void error_pages_destroy(struct error_pages *pages); /* NULL is allowed */
+
+/* In a forked child: close the fds of the directories and leave everything else as it is. NULL is allowed. */
+void error_pages_abandon(const struct error_pages *pages);
+
+/* Whether a response of another server with that status is to be replaced: send response_error_page() then. pages may
+ * be NULL. */
+bool error_pages_are_for_proxied(const struct error_pages *pages, int status);
+
+/* The directory of the n-th page, or NULL past the last one. pages may be NULL. */
+const char *error_pages_directory(const struct error_pages *pages, size_t n);
+
+/* Log a warning for each file that is not there now. That is no error: it may appear later. pages and log may be NULL. */
+void error_pages_log_missing(const struct error_pages *pages, const struct log *log);
+
+#endif
