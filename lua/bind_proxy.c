@@ -28,8 +28,8 @@ struct proxy_reading {
 };
 
 static const char *const proxy_option_names[] = {
-    "ca",        "client_cert", "connect_timeout", "fail_timeout", "headers", "host",   "keepalive",
-    "max_fails", "server_name", "strip_prefix",    "timeout",      "tries",   "verify",
+    "ca",        "client_cert", "connect_timeout", "fail_timeout", "headers", "host",           "keepalive",
+    "max_fails", "server_name", "strip_prefix",    "timeout",      "tries",   "tunnel_timeout", "verify",
 };
 
 enum { PROXY_OPTION_COUNT = sizeof proxy_option_names / sizeof proxy_option_names[0] };
@@ -178,6 +178,7 @@ static void read_proxy_options(lua_State *L, struct proxy_reading *reading)
     options->connect_timeout_ms = read_proxy_time(L, reading, "connect_timeout");
     options->timeout_ms = read_proxy_time(L, reading, "timeout");
     options->fail_timeout_ms = read_proxy_time(L, reading, "fail_timeout");
+    options->tunnel_timeout_ms = read_proxy_time(L, reading, "tunnel_timeout");
     options->max_fails = read_proxy_count(L, reading, "max_fails", 1000);
     options->tries = read_proxy_count(L, reading, "tries", PROXY_UPSTREAMS_MAX);
     if (get_proxy_option(L, "keepalive") && lua_isboolean(L, -1)) {

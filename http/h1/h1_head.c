@@ -267,6 +267,29 @@ int h1_continue(struct h1 *h1)
     return write_buffer_append(&h1->out, interim, sizeof interim - 1, SIZE_MAX);
 }
 
+int h1_interim(struct exchange *exchange, int status, const char *lines, size_t len)
+{
+    struct h1 *h1 = h1_of(exchange);
+    if (exchange->head.minor_version == 0) {
+        return 0;
+    }
+    char *start = write_buffer_reserve(&h1->out, HEAD_ROOM + len, SIZE_MAX, NULL);
+    if (start == NULL) {
+        return -ENOMEM;
+    }
+    char *at = put_text(start, "HTTP/1.1 ");
+    at = put_number(at, (uint64_t)status);
+    *at++ = ' ';
+    at = put_text(at, status_reason(status));
+    at = put_text(at, "\r\n");
+    at = put(at, lines, len);
+    at = put_text(at, "\r\n");
+    exchange->head_bytes += (uint32_t)(at - start);
+    write_buffer_commit(&h1->out, (size_t)(at - start));
+    conn_resume(h1->conn);
+    return 0;
+}
+
 /* Clients without a connection. */
 
 size_t h1_refuse_newcomer(struct service *service, const char *received, size_t len, char text[REFUSAL_MAX])

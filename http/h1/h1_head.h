@@ -27,6 +27,9 @@ size_t h1_overhead(const struct exchange *exchange);
 /* Queue 100 Continue (RFC 9110 section 15.2.1) before the response. Returns 0 or -ENOMEM. */
 int h1_continue(struct h1 *h1);
 
+/* Of struct framing. */
+int h1_interim(struct exchange *exchange, int status, const char *lines, size_t len);
+
 /* A response is about to begin that does not wait for the rest of the body. It is drained after the response if that is
  * cheap, else the connection closes; the head of the response should say so. */
 void h1_plan_rest(struct h1 *h1);

@@ -68,6 +68,7 @@ static const struct framing h1_framing = {
     .write_deadline_ms = deadline_of_write,
     .fd = fd_of_exchange,
     .tls = tls_of_exchange,
+    .interim = h1_interim,
     .is_misdirected = is_exchange_misdirected,
 };
 

@@ -29,6 +29,7 @@
 #include "http/proxy/proxied_fields.h"
 #include "http/proxy/proxied_head.h"
 #include "http/proxy/proxy_state.h"
+#include "http/proxy/tunnel.h"
 #include "http/proxy/upstream.h"
 #include "http/response.h"
 #include "http/service.h"
@@ -64,6 +65,7 @@ struct passage {
     bool has_taken;           /* something of the request's body was taken from the client */
     bool is_body_sent;        /* all of the request was handed to the link or to out */
     bool is_send_broken;      /* the upstream takes no more; its response may be there all the same */
+    bool upgrades;            /* the client has asked for another protocol, and the upstream with it */
     bool has_bytes;           /* something of a response came */
     bool has_begun;           /* the client gets a response */
     bool is_followed;         /* bytes came behind the response */
@@ -409,7 +411,7 @@ static bool send_head(struct passage *passage)
     struct iovec parts[5];
     char digits[PASSAGE_CHUNK_ROOM];
     parts[0].iov_base = proxy->scratch;
-    parts[0].iov_len = proxied_head_write(proxy->scratch, exchange, proxy, passage->upstream, false);
+    parts[0].iov_len = proxied_head_write(proxy->scratch, exchange, proxy, passage->upstream, passage->upgrades);
     int count = 1;
     if (!exchange->has_body) {
         passage->is_body_sent = true;
@@ -511,11 +513,37 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
     return true;
 }
 
+/* The upstream has agreed to the protocol that the client has asked for: from here on bytes are passed on unseen. data
+ * are those of the head, and len bytes lie behind it. The passage is gone when this returns. */
+static void switch_protocols(struct passage *passage, const char *data, const char *rest, size_t len)
+{
+    struct exchange *exchange = passage->exchange;
+    char name[TUNNEL_NAME_MAX + 1] = "";
+    size_t name_len = 0;
+    const char *asked = exchange_field(exchange, "Upgrade", &name_len);
+    memcpy(name, asked, name_len);
+    const struct tunnel_plan plan = {.link = passage->link,
+                                     .name = name,
+                                     .early = rest,
+                                     .early_len = len,
+                                     .idle_timeout_ms = passage->proxy->tunnel_timeout_ms,
+                                     .write_timeout_ms = (uint32_t)exchange->limits->write_timeout_ms};
+    uint32_t ignored = 0;
+    if (proxied_fields_add(exchange, &passage->head, data, &ignored) < 0 || tunnel_open(exchange, &plan) < 0) {
+        lack_memory(passage);
+        return;
+    }
+    upstream_note_success(passage->upstream);
+    passage->link = NULL; /* the tunnel's */
+    end_passage(passage);
+}
+
 static void begin_head_of(struct passage *passage)
 {
     fetch_head_reset(&passage->head);
     passage->head.max_bytes = PROXY_RESPONSE_HEAD_MAX;
     passage->head.max_fields = PASSAGE_FIELDS_MAX;
+    passage->head.may_switch = passage->upgrades;
 }
 
 /* Take bytes of the head. *data and *len become those behind it. Returns 1 when it is complete; 0 when more must come;
@@ -544,8 +572,16 @@ static int take_upstream_head(struct passage *passage, const char **data, size_t
         const char *bytes = *data;
         *data += head->len;
         *len -= head->len;
+        if (head->status == 101) {
+            switch_protocols(passage, bytes, *data, *len);
+            return -1;
+        }
         if (head->status >= 200) {
             return begin_proxied_response(passage, bytes, *data, *len) ? 1 : -1;
+        }
+        if (head->status != 100 && proxied_fields_interim(passage->exchange, head, bytes) < 0) {
+            lack_memory(passage);
+            return -1;
         }
         if (++passage->interims > PASSAGE_INTERIM_MAX) {
             fail_malformed(passage, "too many interim responses");
@@ -770,6 +806,7 @@ void passage_begin(struct proxy *proxy, struct exchange *exchange)
         return;
     }
     passage->exchange = exchange;
+    passage->upgrades = proxied_head_upgrades(exchange);
     exchange->user = passage;
     exchange->on_gone = on_passage_gone;
     exchange->on_data = on_passage_data;

@@ -125,3 +125,18 @@ int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head,
     write_buffer_commit(&exchange->fields, (size_t)(at - start));
     return 0;
 }
+
+int proxied_fields_interim(struct exchange *exchange, const struct fetch_head *head, const char *data)
+{
+    struct write_buffer *fields = &exchange->fields;
+    size_t before = write_buffer_len(fields);
+    uint32_t ignored = 0;
+    int rv = proxied_fields_add(exchange, head, data, &ignored);
+    if (rv == 0) {
+        size_t len = write_buffer_len(fields) - before;
+        const char *lines = len == 0 ? "" : write_buffer_data(fields) + before;
+        rv = exchange->framing->interim(exchange, head->status, lines, len);
+        fields->end -= (uint32_t)len;
+    }
+    return rv;
+}

@@ -15,4 +15,7 @@ struct fetch_head;
  * -ENOMEM. */
 int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head, const char *data, uint32_t *keep_ms);
 
+/* Send an interim response with the fields of such a head (RFC 9110 section 15.2). Returns likewise. */
+int proxied_fields_interim(struct exchange *exchange, const struct fetch_head *head, const char *data);
+
 #endif

@@ -9,10 +9,12 @@
 
 #include "core/ascii.h"
 #include "core/write_buffer.h"
+#include "http/char_class.h"
 #include "http/exchange.h"
 #include "http/head_text.h"
 #include "http/peer.h"
 #include "http/proxy/proxy_state.h"
+#include "http/proxy/tunnel.h"
 #include "http/request_id.h"
 #include "http/site.h"
 #include "http/trusted_proxies.h"
@@ -133,6 +135,29 @@ static bool has_nominations(const struct exchange *exchange)
         return false;
     }
     return !ascii_is(value, len, "keep-alive") && !ascii_is(value, len, "close");
+}
+
+/* One protocol, as WebSockets and most others are asked for. A tunnel of HTTP/2 would take requests past our rules, and
+ * TLS is ours to end. */
+static bool is_protocol(const char *name, size_t len)
+{
+    bool is_token = len > 0 && len <= TUNNEL_NAME_MAX;
+    for (size_t i = 0; i < len; i++) {
+        is_token = is_token && (char_is(name[i], CLASS_TOKEN) || name[i] == '/');
+    }
+    return is_token && !(len >= 2 && ascii_equals(name, "h2", 2)) && !(len >= 4 && ascii_equals(name, "HTTP", 4)) &&
+           !(len >= 3 && ascii_equals(name, "TLS", 3));
+}
+
+bool proxied_head_upgrades(const struct exchange *exchange)
+{
+    const struct head *head = &exchange->head;
+    size_t len = 0;
+    if (head->first[FIELD_CONNECTION] == 0 || head->minor_version == 0 || exchange->has_body) {
+        return false;
+    }
+    const char *protocol = exchange_field(exchange, "Upgrade", &len);
+    return protocol != NULL && is_protocol(protocol, len) && is_nominated(exchange, "upgrade", 7);
 }
 
 /* Whether the options of the proxy set or remove a field. */

@@ -10,6 +10,9 @@ struct exchange;
 struct proxy;
 struct upstream;
 
+/* Whether a request asks for another protocol that may be passed through. */
+bool proxied_head_upgrades(const struct exchange *exchange);
+
 /* The bytes that proxied_head_write() needs at most. */
 size_t proxied_head_room(const struct exchange *exchange, const struct proxy *proxy, const struct upstream *upstream);
 

@@ -111,8 +111,9 @@ static int check_proxy_host(const char *host, char *err, size_t errlen)
 static int check_proxy_numbers(const struct proxy_options *options, char *err, size_t errlen)
 {
     if (options->connect_timeout_ms > PROXY_TIMEOUT_MAX_MS || options->timeout_ms > PROXY_TIMEOUT_MAX_MS ||
-        options->fail_timeout_ms > PROXY_TIMEOUT_MAX_MS) {
-        return error_text(err, errlen, -EINVAL, "connect_timeout, timeout and fail_timeout: at most a day");
+        options->fail_timeout_ms > PROXY_TIMEOUT_MAX_MS || options->tunnel_timeout_ms > PROXY_TIMEOUT_MAX_MS) {
+        return error_text(err, errlen, -EINVAL,
+                          "connect_timeout, timeout, fail_timeout and tunnel_timeout: at most a day");
     }
     if (options->upstream_count == 0 || options->upstream_count > PROXY_UPSTREAMS_MAX) {
         return error_text(err, errlen, -EINVAL, "1 to %d upstreams expected, got %zu", (int)PROXY_UPSTREAMS_MAX,
@@ -133,6 +134,7 @@ static void take_proxy_numbers(struct proxy *proxy, const struct proxy_options *
     proxy->connect_timeout_ms = proxy_number(options->connect_timeout_ms, PROXY_CONNECT_TIMEOUT_MS);
     proxy->timeout_ms = proxy_number(options->timeout_ms, PROXY_TIMEOUT_MS);
     proxy->fail_timeout_ms = proxy_number(options->fail_timeout_ms, PROXY_FAIL_TIMEOUT_MS);
+    proxy->tunnel_timeout_ms = proxy_number(options->tunnel_timeout_ms, PROXY_TUNNEL_TIMEOUT_MS);
     proxy->max_fails = proxy_number(options->max_fails, 1);
     proxy->tries = proxy_number(options->tries, (uint32_t)options->upstream_count);
     proxy->keepalive = options->never_keeps ? 0 : proxy_number(options->keepalive, PROXY_KEEPALIVE);

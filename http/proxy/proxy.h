@@ -27,9 +27,10 @@ enum {
     PROXY_FIELDS_BYTES_MAX = 8192,    /* and their names and values together */
     PROXY_CONNECT_TIMEOUT_MS = 5000,  /* the values for options that are 0: of connect_timeout_ms, */
     PROXY_TIMEOUT_MS = 60000,         /* timeout_ms, */
+    PROXY_TUNNEL_TIMEOUT_MS = 600000, /* tunnel_timeout_ms, */
     PROXY_FAIL_TIMEOUT_MS = 10000,    /* fail_timeout_ms, */
     PROXY_KEEPALIVE = 64,             /* and keepalive */
-    PROXY_TIMEOUT_MAX_MS = 86400000,  /* of all three times: a day */
+    PROXY_TIMEOUT_MAX_MS = 86400000,  /* of all four times: a day */
     PROXY_RESPONSE_HEAD_MAX = 1 << 16 /* bytes of an upstream's head: a longer one is a 502 */
 };
 
@@ -51,6 +52,7 @@ struct proxy_options {
     uint32_t connect_timeout_ms; /* for the name, the connection and TLS of an upstream */
     uint32_t timeout_ms;         /* for the head of a response, and for each wait for more of it */
     uint32_t fail_timeout_ms;    /* how long an upstream that has failed gets no requests, if there is another one */
+    uint32_t tunnel_timeout_ms;  /* how long a WebSocket, or what else was asked for by Upgrade, may be silent */
     unsigned max_fails;          /* how often in a row it may fail before that; 0: 1 */
     unsigned tries;              /* upstreams that one request is sent to at most; 0: all */
     unsigned keepalive;          /* idle connections that are kept to each upstream */

@@ -49,7 +49,7 @@ struct proxy {
     size_t field_count, set_bytes; /* of fields, and of the lines of those that are set */
     size_t prefix_len;             /* to be stripped from paths; 0: nothing is */
     const char *prefix;
-    uint32_t connect_timeout_ms, timeout_ms, fail_timeout_ms;
+    uint32_t connect_timeout_ms, timeout_ms, fail_timeout_ms, tunnel_timeout_ms;
     unsigned max_fails, tries, keepalive;
     size_t upstream_count;
     unsigned next;                    /* upstream for the next request */
