@@ -119,9 +119,9 @@ struct evs_log_entry {
 /* ---- Limits ---- */
 
 /* The number 0 in a limit, where 0 itself selects the default. EVSERVE_ZERO means no body for max_body, any rate for
- * min_body_rate, no draining for max_drain, no separate cap for max_connections_per_address, nothing in memory for
- * max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms and
- * stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, no contexts for
+ * min_body_rate and rate_limit, no draining for max_drain, no separate cap for max_connections_per_address, nothing in
+ * memory for max_cached_file and max_cached_memory, no probes for tcp_keepalive_ms, no deadline for handler_timeout_ms
+ * and stream_timeout_ms, no lines for log_slow_ms and stall_warning_ms, nothing kept for dns_cache_ms, no contexts for
  * ws_deflate_memory, and no time for drain_timeout_ms, drain_delay_ms and drain_grace_ms. The other limits reject it,
  * as they reject 0 in a script. */
 #define EVSERVE_ZERO UINT64_MAX
@@ -134,6 +134,7 @@ struct evs_limits {
     uint64_t max_body, max_drain, write_high_mark, write_cap;
     uint64_t handler_timeout_ms, stream_timeout_ms;
     uint64_t log_slow_ms;
+    uint64_t rate_limit;
 };
 
 /* ---- Routes ---- */
@@ -698,6 +699,11 @@ struct evserve_config {
     const char *broker;
 
     const struct evs_rule *rules; /* for all requests, beside those of the script; a NULL prefix ends the array */
+
+    /* Bytes per second of one response, its head included, that are sent to a client that could take more: for
+     * downloads that are not to take the whole line. A client that takes less is waited for as ever. Default:
+     * EVSERVE_ZERO, no limit; at most 1 GiB. A route can have its own. */
+    uint64_t rate_limit;
 };
 
 /* A listening socket that one program hands over to another. */

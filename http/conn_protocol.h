@@ -32,7 +32,8 @@ enum wait {
     WAIT_HANDLER, /* a handler: handler_timeout; stream_timeout from the last byte of a response that has begun */
     WAIT_WRITE,   /* room in the socket: write_timeout from the last byte taken, by it or by the client */
     WAIT_LINGER,  /* the client's end, after ours */
-    WAIT_QUIET,   /* nothing that has to come: at its deadline the protocol has something to do, such as a ping */
+    WAIT_QUIET,   /* nothing that has to come: at its deadline the protocol has something to do: a ping, the next
+                   * bytes of a response that is held back */
 };
 
 /* What a protocol wants of the socket. */

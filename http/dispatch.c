@@ -127,7 +127,7 @@ static void set_handler(struct exchange *exchange, const struct handler *handler
     exchange->outlives_end = handler->half_close;
     exchange->is_unlogged = handler->is_unlogged;
     if (handler->limits != NULL) {
-        exchange->limits = handler->limits;
+        exchange_set_limits(exchange, handler->limits);
     }
 }
 

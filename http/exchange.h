@@ -12,6 +12,7 @@
 #include "http/evs_state.h"
 #include "http/framing.h"
 #include "http/handler.h"
+#include "http/limits.h"
 #include "http/message.h"
 #include "http/outcome.h"
 #include "http/peer.h"
@@ -25,7 +26,6 @@
 #include <stdint.h>
 
 struct exchange;
-struct limits;
 struct service;
 struct takeover;
 struct vhost;
@@ -124,7 +124,8 @@ struct exchange {
     struct head head;               /* (h) parsed head */
     char *path;                     /* (h) decoded, normalised path, NUL-terminated; max_request_line + 1 bytes */
     struct route_match match;       /* (h) params are slices of path */
-    const struct limits *limits;    /* (h) in force: the site's before routing, then perhaps the handler's own */
+    const struct limits *limits;    /* (h) in force: the site's before routing, then exchange_set_limits() */
+    uint64_t rate_bytes;            /* with PACED_OWN: bytes of the response a second; 0: no limit */
     struct write_buffer body_block; /* collects a body that is not in one piece elsewhere */
     int64_t turn_end_ns;        /* when this turn of the connection should end, 0 while nothing in it has been timed */
     struct write_buffer fields; /* field lines that the handler added, each with CRLF */
@@ -154,6 +155,15 @@ void exchange_init(struct exchange *exchange, const struct framing *framing, str
 void exchange_start(struct exchange *exchange);
 void exchange_clear(struct exchange *exchange);
 void exchange_done(struct exchange *exchange);
+
+/* From now on the exchange has other limits. They must outlive it. */
+static inline void exchange_set_limits(struct exchange *exchange, const struct limits *limits)
+{
+    exchange->limits = limits;
+    if (exchange->dues.is_paced != PACED_OWN) {
+        exchange->dues.is_paced = limits->rate_limit_bytes != 0 ? PACED_BY_LIMITS : PACED_NOT;
+    }
+}
 
 /* Text of a slice of the head. Not NUL-terminated; valid as long as the exchange. */
 static inline const char *exchange_text(const struct exchange *exchange, struct slice slice)

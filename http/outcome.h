@@ -40,6 +40,13 @@ enum exchange_logged {
     LOGGED_LATE, /* its response was begun in an earlier turn, or there is no access log */
 };
 
+/* What decides how fast the bytes of a response leave. */
+enum exchange_paced {
+    PACED_NOT,       /* the client alone */
+    PACED_BY_LIMITS, /* rate_limit of exchange->limits */
+    PACED_OWN,       /* exchange->rate_bytes: response_set_rate() */
+};
+
 /* What is due for an exchange beside its response. */
 union exchange_dues {
     struct {
@@ -47,8 +54,9 @@ union exchange_dues {
         uint8_t is_logged; /* enum exchange_logged: its lines in the logs: http/access_log.h, http/slow_log.h */
         bool is_measured;  /* its place in the metrics: http/metrics_counts.h */
         bool is_begun;     /* outcome_begin(), when its first byte is looked at */
+        uint8_t is_paced;  /* enum exchange_paced: its response is sent before the next request is looked at */
     };
-    uint32_t any; /* not 0: something is */
+    uint64_t any; /* not 0: something is */
 };
 
 /* Valid during the call. */

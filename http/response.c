@@ -241,6 +241,12 @@ int response_write_borrowed(struct exchange *exchange, const void *content, size
     return rv == 0 ? finish_piece(exchange) : rv;
 }
 
+void response_set_rate(struct exchange *exchange, uint64_t bytes)
+{
+    exchange->rate_bytes = bytes;
+    exchange->dues.is_paced = PACED_OWN;
+}
+
 void response_pause(struct exchange *exchange)
 {
     exchange->is_stalled = true;

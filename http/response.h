@@ -90,6 +90,10 @@ bool response_is_beyond_cap(const struct exchange *exchange, size_t len);
  * client has taken most of what is queued. For a handler that would otherwise write without end. */
 void response_pause(struct exchange *exchange);
 
+/* Send no more than so many bytes of the response in a second, or as many as the client takes (0), whatever rate_limit
+ * says. Before the response, or while it is streamed. */
+void response_set_rate(struct exchange *exchange, uint64_t bytes);
+
 /* End a streamed response. Less content than announced cuts the connection. */
 void response_end(struct exchange *exchange);
 

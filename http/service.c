@@ -41,6 +41,7 @@ static void note_dues(struct service *service)
                               : service->times_requests ? LOGGED_LATE
                                                         : LOGGED_NOT;
     service->dues.is_measured = service->counts != NULL;
+    service->dues.is_paced = service->site->limits.rate_limit_bytes != 0 ? PACED_BY_LIMITS : PACED_NOT;
     service->dues.is_begun = is_watched || service->times_access || service->times_requests;
 }
 

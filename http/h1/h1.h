@@ -13,6 +13,7 @@
  *   h1_handler.c   what becomes of a handler that is waited for
  *   h1_deadline.c  what is waited for, and how long
  *   h1_refs.c      pieces of a stream that are sent from where they are
+ *   h1_pace.c      responses that are sent no faster than rate_limit
  *   h1_pool.c      what connections borrow for a request
  *   h1_protocol.c  the tables of functions */
 
@@ -77,6 +78,11 @@ struct h1 {
     bool awaits_continue;   /* the client may be waiting for 100 before it sends the body */
     bool closes;            /* the connection does not go on after this response */
     uint8_t end;            /* enum h1_end */
+    uint8_t pace;           /* enum h1_pace of h1_pace.c: how far a response is that is paced */
+
+    /* Of such a response, once it has begun. */
+    int64_t paid_ns;        /* the time that its bytes so far have paid for: it owes what is after now */
+    int64_t paced_until_ms; /* while it is held back: until then */
 
     uint8_t state;         /* enum h1_state */
     uint8_t turn_requests; /* responded to in this turn */

@@ -5,10 +5,14 @@
 
 #include "core/reactor.h"
 #include "http/h1/h1.h"
+#include "http/h1/h1_pace.h"
 #include "http/service.h"
 
 enum wait h1_waits_for(const struct h1 *h1)
 {
+    if (h1_is_held(h1) && !out_is_empty(h1)) {
+        return WAIT_QUIET;
+    }
     if (h1->state == H1_PROCESSING && h1->exchange.wants_body && !out_is_high(h1)) {
         return WAIT_BODY;
     }
@@ -66,7 +70,7 @@ static uint64_t wait_limit_ms(const struct h1 *h1, enum wait waits_for)
     case WAIT_HANDLER:
         return h1->exchange.response_state == RESPONSE_NONE ? limits->handler_timeout_ms : limits->stream_timeout_ms;
     case WAIT_WRITE:
-    case WAIT_QUIET: /* not HTTP/1 */
+    case WAIT_QUIET: /* no timeout */
     case WAIT_LINGER:
         break;
     }
@@ -75,6 +79,9 @@ static uint64_t wait_limit_ms(const struct h1 *h1, enum wait waits_for)
 
 int64_t h1_deadline_ms(const struct h1 *h1, enum wait waits_for, int64_t now_ms)
 {
+    if (waits_for == WAIT_QUIET) {
+        return h1->paced_until_ms;
+    }
     uint64_t wait_ms = wait_limit_ms(h1, waits_for);
     int64_t deadline_ms = wait_ms == 0 ? DEADLINE_NEVER : now_ms + (int64_t)wait_ms;
     int64_t latest_ms = waits_for == WAIT_BODY ? body_limit_ms(h1) : DEADLINE_NEVER;

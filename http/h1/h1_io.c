@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "core/reactor.h"
 #include "http/h1/h1.h"
+#include "http/h1/h1_pace.h"
 #include "http/h1/h1_refs.h"
 #include "http/service.h"
 
@@ -209,12 +210,18 @@ static bool is_all_queued(const struct h1 *h1, const struct iovec *parts, size_t
     return len == (source->then.next == NULL ? out_len(h1) + source->borrowed.len : h1_refs_queued(h1));
 }
 
+/* How much a call may send that usually sends usual bytes. */
+static size_t piece_most(const struct h1 *h1, size_t usual, int64_t budget)
+{
+    return h1->exchange.dues.is_paced && budget < (int64_t)usual ? (size_t)budget : usual;
+}
+
 /* Send borrowed memory once, with what is queued before it and what a stream has behind it. Returns bytes or -errno. */
-static ssize_t send_borrowed(struct h1 *h1)
+static ssize_t send_borrowed(struct h1 *h1, size_t most)
 {
     const struct borrowed *borrowed = &h1->exchange.source.borrowed;
     size_t queued = out_len(h1);
-    size_t len = borrowed->len < MEMORY_PIECE ? borrowed->len : MEMORY_PIECE;
+    size_t len = borrowed->len < most ? borrowed->len : most;
     struct iovec parts[MEMORY_PARTS];
     size_t count = 0;
     if (queued > 0) {
@@ -222,7 +229,7 @@ static ssize_t send_borrowed(struct h1 *h1)
     }
     parts[count++] = (struct iovec){.iov_base = (char *)(uintptr_t)borrowed->data, .iov_len = len};
     if (len == borrowed->len && h1->exchange.source.then.next != NULL) {
-        count += h1_refs_gather(h1, parts + count, MEMORY_PARTS - count, MEMORY_PIECE - len);
+        count += h1_refs_gather(h1, parts + count, MEMORY_PARTS - count, most - len);
     }
     announce_end(h1, h1->conn->transport.ops != NULL && is_all_queued(h1, parts, count));
     ssize_t sent = transport_sendv(&h1->conn->transport, parts, count);
@@ -273,7 +280,7 @@ static bool is_refusal(ssize_t error)
 }
 
 /* Send of the file once. Returns bytes, 0 when a piece of it was queued instead, or -errno. */
-static ssize_t send_file(struct h1 *h1)
+static ssize_t send_file(struct h1 *h1, size_t most)
 {
     struct file_range *file = &h1->exchange.source.file;
     int rv = check_range(h1);
@@ -283,7 +290,7 @@ static ssize_t send_file(struct h1 *h1)
     if (*file->has_no_sendfile || !transport_can_sendfile(&h1->conn->transport)) {
         return queue_file_piece(h1);
     }
-    size_t len = file->len < FILE_PIECE ? (size_t)file->len : FILE_PIECE;
+    size_t len = file->len < most ? (size_t)file->len : most;
     ssize_t sent = transport_sendfile(&h1->conn->transport, file->fd, &file->offset, len);
     if (is_refusal(sent)) {
         *file->has_no_sendfile = true;
@@ -318,23 +325,26 @@ static bool file_joins_queue(const struct h1 *h1)
  * looked at again later. What was sent is taken off *budget, which a last piece may exceed. */
 static int send_some(struct h1 *h1, int64_t *budget)
 {
-    enum source_kind kind = h1->exchange.source.kind;
+    const struct exchange *exchange = &h1->exchange;
+    enum source_kind kind = exchange->source.kind;
     if (kind == SOURCE_FILE && out_len(h1) > 0 && file_joins_queue(h1)) {
-        int rv = (int)send_file(h1);
+        int rv = (int)send_file(h1, FILE_PIECE);
         if (rv < 0) {
             return rv;
         }
-        kind = h1->exchange.source.kind;
+        kind = exchange->source.kind;
     }
-    if (kind != SOURCE_BORROWED && (kind == SOURCE_NONE || out_len(h1) > 0)) {
+    bool sends_queue = kind == SOURCE_NONE || (out_len(h1) > 0 && (kind == SOURCE_FILE || exchange->dues.is_paced));
+    if (sends_queue) {
         size_t left = (size_t)*budget;
         announce_end(h1, kind == SOURCE_NONE && out_len(h1) <= left);
-        int rv = write_buffer_send(&h1->out, &h1->conn->transport, &left, kind == SOURCE_FILE);
+        int rv = write_buffer_send(&h1->out, &h1->conn->transport, &left, kind != SOURCE_NONE);
         *budget = (int64_t)left;
         return rv < 0 ? rv : 0;
     }
     h1->conn->transport.is_full = false;
-    ssize_t sent = kind == SOURCE_BORROWED ? send_borrowed(h1) : send_file(h1);
+    ssize_t sent = kind == SOURCE_BORROWED ? send_borrowed(h1, piece_most(h1, MEMORY_PIECE, *budget))
+                                           : send_file(h1, piece_most(h1, FILE_PIECE, *budget));
     if (sent < 0) { /* whether the transport is full says nothing: what was to follow may have found no memory */
         return sent == -EINTR ? 0 : (int)sent;
     }
@@ -342,19 +352,20 @@ static int send_some(struct h1 *h1, int64_t *budget)
     return 0;
 }
 
-int h1_flush(struct h1 *h1)
+/* Send at most granted bytes, which a last piece may exceed unless the response is paced. Returns 0 or -errno. */
+static inline int flush_granted(struct h1 *h1, int64_t granted)
 {
     struct conn *conn = h1->conn;
     struct exchange *exchange = &h1->exchange;
-    int64_t budget = WRITE_BUDGET;
+    int64_t budget = granted;
     int rv = 0;
     h1->wants_write = false;
     conn->transport.is_full = false;
     do {
         rv = send_some(h1, &budget);
     } while (rv == 0 && budget > 0 && !conn->transport.is_full && !out_is_empty(h1));
-    if (budget < WRITE_BUDGET) {
-        uint64_t sent = (uint64_t)(WRITE_BUDGET - budget);
+    if (budget < granted) {
+        uint64_t sent = (uint64_t)(granted - budget);
         exchange->sent_bytes += sent;
         stat_add(&exchange->service->stats.bytes_sent, sent);
         conn->has_sent = true;
@@ -370,4 +381,25 @@ int h1_flush(struct h1 *h1)
         }
     }
     return 0;
+}
+
+/* The same for a response that has a rate. */
+__attribute__((cold, noinline)) static int flush_paced(struct h1 *h1)
+{
+    int64_t granted = h1_pace_budget(h1, WRITE_BUDGET);
+    if (granted == 0) {
+        h1->wants_write = !out_is_empty(h1);
+        return 0;
+    }
+    uint64_t before = h1->exchange.sent_bytes;
+    int rv = flush_granted(h1, granted);
+    if (rv == 0) {
+        h1_pace_sent(h1, h1->exchange.sent_bytes - before, h1->wants_write && !h1->conn->transport.is_full);
+    }
+    return rv;
+}
+
+int h1_flush(struct h1 *h1)
+{
+    return h1->exchange.dues.is_paced ? flush_paced(h1) : flush_granted(h1, WRITE_BUDGET);
 }

@@ -23,6 +23,7 @@ void h1_start(struct h1 *h1)
     h1->awaits_continue = false;
     h1->closes = false;
     h1->end = END_BY_LENGTH;
+    h1->pace = 0;
     exchange_start(&h1->exchange);
 }
 

@@ -12,6 +12,7 @@
 #include "http/h1/h1_head.h"
 #include "http/h1/h1_io.h"
 #include "http/h1/h1_log.h"
+#include "http/h1/h1_pace.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_steps.h"
 #include "http/h1/h1_turn.h"
@@ -105,7 +106,7 @@ static unsigned work_wants(const struct conn *conn)
 {
     const struct h1 *h1 = conn->work;
     return (h1_reads(h1) && !out_is_high(h1) ? (unsigned)CONN_READS : 0U) |
-           (h1->wants_write ? (unsigned)CONN_WRITES : 0U);
+           (h1->wants_write && !h1_is_held(h1) ? (unsigned)CONN_WRITES : 0U);
 }
 
 static bool work_is_idle(const struct conn *conn)
@@ -131,6 +132,9 @@ static bool work_waits_for_handler(const struct conn *conn)
 static bool expire_work(struct conn *conn, enum wait wait)
 {
     struct h1 *h1 = prepare_work(conn);
+    if (wait == WAIT_QUIET) {
+        return true; /* what was held back may go on */
+    }
     bool is_client_late = (wait == WAIT_HEAD || wait == WAIT_BODY) && h1->exchange.response_state == RESPONSE_NONE;
     if (is_client_late && h1->state == H1_PROCESSING) {
         h1_fail_body(h1, 408, NULL); /* it is the handler that waits, and that responds */

@@ -392,7 +392,8 @@ static enum step write_response(struct h1 *h1)
     bool goes_over = exchange->takeover != NULL;
     /* One with nothing behind it would be sent now in any case; then its line of the log knows how much of it was. */
     bool has_dues = exchange->dues.any != 0;
-    bool is_awaited = goes_over || (has_dues && (input_len(h1) == 0 || exchange->dues.is_watched));
+    bool is_awaited = goes_over ||
+                      (has_dues && (input_len(h1) == 0 || exchange->dues.is_watched || exchange->dues.is_paced));
     if (exchange->source.kind != SOURCE_NONE || out_is_high(h1) || is_awaited) {
         if (h1_send(h1) == STEP_CLOSE) {
             return STEP_CLOSE;

@@ -113,7 +113,7 @@ static enum step say_end(struct h1 *h1)
 static enum slow_part part_between_turns(const struct h1 *h1)
 {
     enum wait wait = h1_waits_for(h1);
-    return wait == WAIT_HANDLER ? SLOW_WAITING : wait == WAIT_WRITE ? SLOW_SENDING : SLOW_READING;
+    return wait == WAIT_HANDLER ? SLOW_WAITING : wait == WAIT_WRITE || wait == WAIT_QUIET ? SLOW_SENDING : SLOW_READING;
 }
 
 /* What it is spent on in this turn, unless the handler is yet to be called. */

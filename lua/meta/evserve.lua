@@ -250,6 +250,7 @@ function timer:cancel() end
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
 ---@field min_body_rate? evserve.Size bytes per second of a request body, once body_timeout has passed; a slower body gets a 408
 ---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
+---@field rate_limit? evserve.Size bytes per second of one response that are sent to a client that could take more; 0: no limit
 ---@field handler_timeout? evserve.Duration how long a handler may take to begin its response; then the client gets a 503; 0: no limit
 ---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
 ---@field log_slow? evserve.Duration how long a request may take before a line of the log says what its time was spent on; 0: none is written
@@ -293,6 +294,7 @@ function timer:cancel() end
 ---@field body_timeout? evserve.Duration how long a request body may make no progress
 ---@field min_body_rate? evserve.Size bytes per second of a request body, once body_timeout has passed; a slower body gets a 408
 ---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
+---@field rate_limit? evserve.Size bytes per second of one response that are sent to a client that could take more; 0: no limit
 ---@field handler_timeout? evserve.Duration how long the handler may take to begin its response; then the client gets a 503; 0: no limit
 ---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
 ---@field log_slow? evserve.Duration how long a request may take before a line of the log says what its time was spent on; 0: none is written
