@@ -81,7 +81,8 @@ struct h1 {
     uint8_t pace;           /* enum h1_pace of h1_pace.c: how far a response is that is paced */
 
     /* Of such a response, once it has begun. */
-    int64_t paid_ns;        /* the time that its bytes so far have paid for: it owes what is after now */
+    int64_t paid_ns;        /* when what was sent of it is paid for: it owes what is after now */
+    uint64_t paid_bytes;    /* exchange.sent_bytes that are in paid_ns */
     int64_t paced_until_ms; /* while it is held back: until then */
 
     uint8_t state;         /* enum h1_state */

@@ -352,13 +352,20 @@ static int send_some(struct h1 *h1, int64_t *budget)
     return 0;
 }
 
-/* Send at most granted bytes, which a last piece may exceed unless the response is paced. Returns 0 or -errno. */
-static inline int flush_granted(struct h1 *h1, int64_t granted)
+int h1_flush(struct h1 *h1)
 {
     struct conn *conn = h1->conn;
     struct exchange *exchange = &h1->exchange;
-    int64_t budget = granted;
+    int64_t granted = WRITE_BUDGET;
     int rv = 0;
+    if (exchange->dues.is_paced) {
+        granted = h1_pace_budget(h1, WRITE_BUDGET);
+        h1->wants_write = granted == 0 && !out_is_empty(h1);
+        if (h1->wants_write) {
+            return 0;
+        }
+    }
+    int64_t budget = granted;
     h1->wants_write = false;
     conn->transport.is_full = false;
     do {
@@ -379,27 +386,9 @@ static inline int flush_granted(struct h1 *h1, int64_t granted)
         if (exchange->source.kind == SOURCE_FILE) {
             exchange->source.file.is_checked = false; /* it may change until the next turn */
         }
+        if (exchange->dues.is_paced && !conn->transport.is_full) {
+            h1_pace_hold(h1);
+        }
     }
     return 0;
-}
-
-/* The same for a response that has a rate. */
-__attribute__((cold, noinline)) static int flush_paced(struct h1 *h1)
-{
-    int64_t granted = h1_pace_budget(h1, WRITE_BUDGET);
-    if (granted == 0) {
-        h1->wants_write = !out_is_empty(h1);
-        return 0;
-    }
-    uint64_t before = h1->exchange.sent_bytes;
-    int rv = flush_granted(h1, granted);
-    if (rv == 0) {
-        h1_pace_sent(h1, h1->exchange.sent_bytes - before, h1->wants_write && !h1->conn->transport.is_full);
-    }
-    return rv;
-}
-
-int h1_flush(struct h1 *h1)
-{
-    return h1->exchange.dues.is_paced ? flush_paced(h1) : flush_granted(h1, WRITE_BUDGET);
 }

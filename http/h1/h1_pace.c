@@ -54,7 +54,10 @@ static int64_t due_bytes(struct h1 *h1)
     int64_t quantum_ns = time_of(quantum_of(rate), rate), now = now_ns(h1);
     if (h1->pace == PACE_NOT_BEGUN) {
         h1->paid_ns = now - quantum_ns;
+        h1->paid_bytes = h1->exchange.sent_bytes;
     }
+    h1->paid_ns += time_of((int64_t)(h1->exchange.sent_bytes - h1->paid_bytes), rate);
+    h1->paid_bytes = h1->exchange.sent_bytes;
     if (now - h1->paid_ns > quantum_ns + LATE_NS) {
         h1->paid_ns = now - quantum_ns - LATE_NS;
     }
@@ -65,22 +68,17 @@ static int64_t due_bytes(struct h1 *h1)
 
 int64_t h1_pace_budget(struct h1 *h1, int64_t most)
 {
-    if (rate_of(&h1->exchange) == 0) { /* the handler has taken the limit away, or set none */
-        h1->pace = PACE_ON;
+    if (rate_of(&h1->exchange) == 0) { /* the handler has set none, whatever the limits say */
+        h1->pace = PACE_NOT_BEGUN;
         return most;
     }
     int64_t due = due_bytes(h1);
     return due < most ? due : most;
 }
 
-void h1_pace_sent(struct h1 *h1, uint64_t sent, bool is_left)
+void h1_pace_hold(struct h1 *h1)
 {
-    int64_t rate = rate_of(&h1->exchange);
-    if (rate == 0) {
-        return;
-    }
-    h1->paid_ns += time_of((int64_t)sent, rate);
-    if (is_left && due_bytes(h1) == 0) {
+    if (rate_of(&h1->exchange) != 0 && due_bytes(h1) == 0) {
         h1->conn->waits_for = WAIT_NONE; /* its wait begins now, whatever it waited for before */
     }
 }

@@ -13,9 +13,8 @@ struct h1;
  * h1->paced_until_ms. */
 int64_t h1_pace_budget(struct h1 *h1, int64_t most);
 
-/* So many were sent. is_left: there are more, and the transport has room for them: if they are not due yet, the response
- * is held back. */
-void h1_pace_sent(struct h1 *h1, uint64_t sent, bool is_left);
+/* There are bytes left that the transport has room for: if they are not due yet, the response is held back. */
+void h1_pace_hold(struct h1 *h1);
 
 /* The rest of the response is held back: it waits for its time, and not for the client. */
 bool h1_is_held(const struct h1 *h1);
