@@ -63,7 +63,7 @@ static bool choose_host(struct exchange *exchange)
         return false;
     }
     exchange->vhost = vhost;
-    exchange->limits = vhost_limits(vhost, exchange->limits);
+    exchange_set_limits(exchange, vhost_limits(vhost, exchange->limits));
     if (!is_misdirected_to(exchange, &name, from)) {
         return false;
     }
