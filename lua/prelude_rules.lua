@@ -42,6 +42,10 @@ function shared.scope_prefix(scope, what, prefix)
     if type(prefix) ~= "string" or prefix:sub(1, 1) ~= "/" then
         fail(string.format('%s: a prefix such as "/" or "/api" expected, got %s', what, describe(prefix)))
     end
+    if scope.prefix:find("[:*%%{]") then
+        local text = "%s: the prefix of the group, %s, has parameters or escapes: rules need plain text, call app.%s"
+        fail(text:format(what, describe(scope.prefix), what:match("%.(.*)")))
+    end
     return scope.prefix .. prefix
 end
 

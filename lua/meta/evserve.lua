@@ -380,6 +380,34 @@ function app.set(settings) end
 ---@param options evserve.StaticOptions?
 function app.static(prefix, directory, options) end
 
+--- Redirect the paths that fit, for all methods. :name and *rest in the target stand for what the path has matched; the
+--- query is kept.
+---@param path string as of a route: "/old/*rest"
+---@param target string? "/new/*rest", "https://example.org/*rest"; nil with status 410
+---@param status (301|302|303|307|308|410)? 301
+function app.redirect_from(path, target, status) end
+
+--- Add fields to all responses below a prefix that have none of that name; false drops a field.
+---@param prefix string "/", "/api"
+---@param fields table<string, string|number|false|(string|number)[]>
+---@param options { replace?: boolean }?
+function app.headers(prefix, fields, options) end
+
+--- Add Cache-Control to responses below a prefix that have none, by name ("*.css") or media type ("image/*").
+---@param prefix string "/", "/assets"
+---@param entries table<string, string|0> "30d", "no-cache", "1y, immutable"
+function app.cache(prefix, entries) end
+
+--- Serve these clients alone below a prefix; others get 403.
+---@param prefix string "/admin"
+---@param networks string|string[] "10.0.0.0/8, ::1, unix:", "all"
+function app.allow(prefix, networks) end
+
+--- Refuse these clients below a prefix with 403.
+---@param prefix string "/", "/internal"
+---@param networks string|string[] "192.0.2.0/24", "all"
+function app.deny(prefix, networks) end
+
 ---@param path string
 ---@param options evserve.RouteOptions
 ---@param handler evserve.Handler

@@ -1,0 +1,152 @@
+"""Rules of scripts: app.redirect_from, app.headers, app.cache, app.allow, app.deny, and what is wrong in their calls; run by
+the real program."""
+
+import os
+import unittest
+
+import evtest
+from lua_site import EVSERVE, SiteCase, script
+
+
+class Rules(SiteCase):
+    SCRIPT = r"""
+    app.redirect_from("/blog/:id{int}", "/posts/:id", 308)
+    app.redirect_from("/old/*rest", "https://old.example.org/*rest")
+    app.redirect_from("/page", "/page/one", 302) -- before its route
+    app.redirect_from("/gone", nil, 410)
+    app.headers("/", { ["x-frame-options"] = "DENY", ["x-number"] = 7, link = { "</a>", "</b>" } })
+    app.headers("/own", { ["x-frame-options"] = "replaced", ["x-number"] = false }, { replace = true })
+    app.headers("/files/a.txt", { etag = false })
+    app.cache("/", { ["*.txt"] = "1y, immutable", ["text/html"] = "no-cache", ["sw.js"] = 0 })
+    app.cache("/files/deep", { ["*"] = "1m" })
+    app.deny("/internal", "all")
+    app.allow("/internal/open", { "127.0.0.1", "::1" })
+    app.static("/files", "files")
+    app.get("/page", function() return "never" end)
+    app.get("/html", function() return 200, "<p>", { ["content-type"] = "text/html; charset=utf-8" } end)
+    app.get("/stream", function() return 200, function(out) out:write("one ") app.sleep(1) out:write("two") end end)
+    app.get("/own", function() return 200, "own", { ["x-frame-options"] = "SAMEORIGIN", ["x-number"] = "1" } end)
+    app.get("/private", function() return 200, "mine", { ["cache-control"] = "private" } end)
+    app.get("/file", function() return app.file("files/a.txt") end)
+    app.get("/fails", function() error("oops") end)
+    app.get("/internal/open", function() return "open" end)
+    app.get("/internal/open/er", function() return "open" end)
+    local api = app.group("/api")
+    local inner = api.group("/v1")
+    api.headers("/", { ["x-group"] = "api" })
+    inner.headers("/x", { ["x-group"] = "inner" })
+    inner.redirect_from("/from/:id", "/api/v1/x?:id", 307)
+    inner.cache("/", { ["*"] = "2s" })
+    api.deny("/closed", "all")
+    inner.get("/x", function() return "x" end)
+    api.get("/closed/x", function() return "x" end)
+    """
+    FILES = (("files/a.txt", "a file\n"), ("files/b.html", "<p>"), ("files/deep/c.html", "<p>"), ("files/sw.js", "1"))
+
+    def test_redirects(self):
+        for target, status, location in (
+                ("/blog/7", 308, "/posts/7"), ("/blog/7?a=b&c", 308, "/posts/7?a=b&c"), ("/blog/x", 404, None),
+                ("/old/", 301, "https://old.example.org/"), ("/old/a%20b/c", 301, "https://old.example.org/a%20b/c"),
+                ("/page", 302, "/page/one"), ("/gone", 410, None), ("/api/v1/from/7", 307, "/api/v1/x?7")):
+            for method in ("GET", "POST", "HEAD", "PURGE"):
+                answer = self.ask(target, method)
+                if status != 404:
+                    self.assertEqual((answer.status, answer.headers.get("location")), (status, location), target)
+                    self.assertEqual(answer.headers["x-frame-options"], "DENY")
+
+    def test_fields_are_in_all_responses(self):
+        for target, status in (("/html", 200), ("/files/b.html", 200), ("/files/none", 404), ("/none", 404),
+                               ("/stream", 200), ("/fails", 500), ("/internal/x", 403), ("/file", 200), ("/files", 301)):
+            answer = self.ask(target)
+            self.assertEqual((answer.status, answer.headers["x-frame-options"], answer.headers["x-number"]),
+                             (status, "DENY", "7"), target)
+            self.assertEqual([value for name, value in answer.lines if name == "link"], ["</a>", "</b>"])
+        self.assertEqual(self.ask("/stream").text, "one two")
+        answer = self.ask("/html", "DELETE")
+        self.assertEqual((answer.status, answer.headers["x-frame-options"]), (405, "DENY"))
+        answer = self.ask("/own")
+        self.assertEqual((answer.headers["x-frame-options"], answer.text), ("replaced", "own"))
+        self.assertNotIn("x-number", answer.headers)
+
+    def test_a_file_without_one_of_its_fields(self):
+        answer = self.ask("/files/a.txt")
+        self.assertEqual((answer.status, answer.text, answer.headers["content-type"], answer.headers["content-length"]),
+                         (200, "a file\n", "text/plain; charset=utf-8", "7"))
+        self.assertNotIn("etag", answer.headers)
+        self.assertIn("last-modified", answer.headers)
+        answer = self.ask("/files/a.txt", headers=[("Range", "bytes=2-5")])
+        self.assertEqual((answer.status, answer.text), (206, "file"))
+        self.assertNotIn("etag", answer.headers)
+        answer = self.ask("/files/a.txt", headers=[("If-Modified-Since", self.ask("/files/a.txt").headers["last-modified"])])
+        self.assertEqual(answer.status, 304)
+        self.assertIn("etag", self.ask("/files/b.html").headers)
+
+    def test_caching(self):
+        for target, caching in (("/files/a.txt", "max-age=31536000, immutable"), ("/files/b.html", "no-cache"),
+                                ("/files/sw.js", "max-age=0"), ("/html", "no-cache"), ("/private", "private"),
+                                ("/files/deep/c.html", "max-age=60"), ("/page", None), ("/none", None),
+                                ("/api/v1/x", "max-age=2"), ("/files/none.txt", None)):
+            self.assertEqual(self.ask(target).headers.get("cache-control"), caching, target)
+        answer = self.ask("/files/b.html")
+        answer = self.ask("/files/b.html", headers=[("If-None-Match", answer.headers["etag"])])
+        self.assertEqual((answer.status, answer.headers["cache-control"]), (304, "no-cache"))
+
+    def test_addresses(self):
+        self.assertEqual([self.ask(target).status for target in
+                          ("/internal", "/internal/x", "/internals", "/internal/open", "/internal/open/er",
+                           "/api/closed/x", "/API/closed/x", "/api/closedx", "/x/../internal", "/%69nternal")],
+                         [403, 403, 404, 200, 200, 403, 404, 404, 403, 403])
+
+    def test_groups(self):
+        self.assertEqual(self.ask("/api/v1/x").headers["x-group"], "inner")
+        self.assertEqual(self.ask("/api/none").headers["x-group"], "api")
+        self.assertNotIn("x-group", self.ask("/apis").headers)
+
+
+class Mistakes(unittest.TestCase):
+    """The script does not load, and the error says where and what is wrong."""
+
+    CASES = (
+        ('app.redirect_from(1, "/x")', 'app.redirect_from: a path such as "/old/*rest" expected, got 1'),
+        ('app.redirect_from("/a", 2)', 'app.redirect_from: a target such as "/new/*rest" expected, got 2'),
+        ('app.redirect_from("/a", "/b", "301")', 'app.redirect_from: a status such as 301 expected, got "301"'),
+        ('app.redirect_from("/a", "/b", 200)', "app.redirect_from: status 301, 302, 303, 307, 308 or 410 expected, got 200"),
+        ('app.redirect_from("/a/:x", "/b/:y")', '":y", which is no parameter of "/a/:x"'),
+        ('app.redirect_from("/a", "/b") app.redirect_from("/a", "/c")', '"/a" is redirected already'),
+        ('app:redirect_from("/a", "/b")', "app.redirect_from: call it with a dot, not with a colon"),
+        ("app.headers('/')", "app.headers: a table such as { [\"x-frame-options\"] = \"DENY\" } expected, got nil"),
+        ("app.headers('x', { a = 1 })", 'app.headers: a prefix such as "/" or "/api" expected, got "x"'),
+        ("app.headers('/', { a = true })", "app.headers: a: text, a number, a list of these or false expected, got true"),
+        ("app.headers('/', { 'a' })", 'app.headers: names of fields expected, such as ["x-frame-options"], got 1'),
+        ("app.headers('/', { date = 'x' })", 'app.headers: "date": the server writes this field itself'),
+        ("app.headers('/', {})", "app.headers: 0 fields: 1 to 64 are possible"),
+        ("app.headers('/', { a = 'b\\nc' })", 'app.headers: "a": no valid name or value of a field'),
+        ("app.headers('/', { a = 1 }, { replaces = true })",
+         'app.headers: unknown option "replaces" (did you mean "replace"?)'),
+        ("app.headers('/', { a = 1 }, { replace = 1 })", "app.headers: replace: true or false expected, got 1"),
+        ("app.cache('/', { ['*.css'] = 30 })", 'app.cache: *.css: a text such as "30d" expected, got 30'),
+        ("app.cache('/', { ['*.css'] = '30' })", 'app.cache: "*.css": a time with a unit, directives of Cache-Control'),
+        ("app.cache('/', { '1d' })", 'app.cache: names such as ["*.css"] expected, got 1'),
+        ("app.allow('/', 1)", 'app.allow: addresses and networks such as "10.0.0.0/8, ::1" expected, got 1'),
+        ("app.allow('/', { 1 })", "app.allow: addresses and networks expected in the list, got 1"),
+        ("app.allow('/', {})", 'app.allow: an address is missing in ""'),
+        ("app.deny('/', 'example.org')", "app.deny: "),
+        ("app.deny('/a\\0b', 'all')", "app.deny: "),
+        ("app.group('/:team').deny('/', 'all')", 'group.deny: the prefix of the group, "/:team", has parameters'),
+        ("app.get('/', function() app.deny('/', 'all') end)", None),
+    )
+
+    def test_each(self):
+        for line, text in self.CASES:
+            with self.subTest(line=line), script(line + "\n") as path:
+                done = evtest.run(EVSERVE, "--check", path)
+                if text is None:
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    continue
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"{os.path.basename(path)}:2: ", done.stderr)
+                self.assertIn(text, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
