@@ -323,6 +323,42 @@ struct evs_rule {
     /* Which clients may ask; others get 403. Addresses and networks, separated by commas, "unix:" or "all". With allow,
      * all others are refused; with deny, these are. If both name a client, the narrower network decides, or deny. */
     const char *allow, *deny;
+
+    /* Ask for a name and a password (RFC 7617): requests get 401 until they bring ones that are in the password file
+     * basic_auth, as "htpasswd" writes it ("" lets everybody in, below a prefix that does not), or for which authenticate
+     * returns 1. Of several such rules that fit, the one with the longest prefix decides alone. The handler finds the
+     * name with evs_user(). Over plain HTTP, everybody on the way can read the password.
+     *
+     * The file is read again when it changes; a file that cannot be read, or is not valid, leaves the passwords as they
+     * were, with a line in the log. Hashes: bcrypt ("htpasswd -B"), SHA-256, SHA-512, yescrypt, "$apr1$", "{SHA}",
+     * "{SSHA}". They are computed on up to 4 threads, never on the loop. Of requests that wait for one, 256 may; further
+     * ones get 503.
+     *
+     * authenticate is called on the thread that serves the request, once the head is there, and must not block. It may
+     * respond itself. user and password are valid during the call. realm is shown to the user; NULL: "Restricted". */
+    const char *basic_auth;
+    int (*authenticate)(evs_request *request, const char *user, const char *password, void *arg);
+    void *authenticate_arg;
+    const char *realm;
+};
+
+/* ---- Error pages ---- */
+
+/* A file in place of the short texts that the server sends with errors, and of responses of handlers that have a status
+ * from 400 on and no content. It is sent with the status and the fields of the error and with the type that its name
+ * says; when it is replaced on disk, the new one is sent within a second. If it is not there, the text is sent, and the
+ * log has a warning at the start. A mount's not_found comes before it, and so does config.on_error.
+ *
+ *     static const struct evs_error_page pages[] = {
+ *         {.statuses = "404", .file = "pages/404.html"},
+ *         {.statuses = "5xx", .file = "pages/sorry.html"},
+ *         {.statuses = NULL},
+ *     };
+ */
+struct evs_error_page {
+    const char *statuses; /* "404", "4xx", "5xx", or several of these: "403, 404". NULL ends the array */
+    const char *file;     /* relative to the current directory at the start, or absolute. At most 64 */
+    int for_proxied;      /* 1: for responses of other servers that app.proxy passes on, too */
 };
 
 /* ---- Finished requests ---- */
@@ -704,6 +740,10 @@ struct evserve_config {
      * downloads that are not to take the whole line. A client that takes less is waited for as ever. Default:
      * EVSERVE_ZERO, no limit; at most 1 GiB. A route can have its own. */
     uint64_t rate_limit;
+
+    /* Files in place of texts about errors, which NULL statuses end. A status that has a page here and in the script is a
+     * mistake. */
+    const struct evs_error_page *error_pages;
 };
 
 /* A listening socket that one program hands over to another. */
@@ -1063,6 +1103,10 @@ const char *evs_part_header(evs_request *request, const char *name);
 
 /* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
 const char *evs_peer(evs_request *request, char *text, size_t size);
+
+/* The name with which the client has passed a rule that asks for one (struct evs_rule), written into text; NULL if no
+ * rule did. 1024 bytes suffice. */
+const char *evs_user(evs_request *request, char *text, size_t size);
 
 /* The id of the request, by which its lines in different logs are found: what a trusted proxy has sent as X-Request-Id,
  * if that is well-formed (1 to 128 letters, digits and "-_.~=:+@", of which the first is a letter or a digit);

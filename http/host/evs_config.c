@@ -13,6 +13,7 @@
 #include "core/net_handed.h"
 #include "evserve.h"
 #include "http/access_format.h"
+#include "http/host/evs_auth.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_rules.h"
@@ -223,6 +224,7 @@ void evs_config_drop(struct evserve_config *kept)
     drop_routes((struct evs_route *)(uintptr_t)kept->routes);
     mem_free((void *)(uintptr_t)kept->mounts);
     mem_free((void *)(uintptr_t)kept->rules);
+    mem_free((void *)(uintptr_t)kept->error_pages);
     mem_free((void *)(uintptr_t)kept->acme);
     mem_free((void *)(uintptr_t)kept->hsts);
     mem_free((void *)(uintptr_t)kept->access_log);
@@ -244,6 +246,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes, route_size(config->size));
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->rules = config->rules == NULL ? NULL : evs_rules_copy(config->rules);
+    kept->error_pages = config->error_pages == NULL ? NULL : evs_error_pages_copy(config->error_pages);
     kept->acme = config->acme == NULL ? NULL : mem_copy_text(config->acme);
     kept->hsts = config->hsts == NULL ? NULL : mem_copy_text(config->hsts);
     kept->access_log = config->access_log == NULL ? NULL : mem_copy_text(config->access_log);
@@ -266,6 +269,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->routes == NULL) == (config->routes == NULL) &&
                     (kept->mounts == NULL) == (config->mounts == NULL) &&
                     (kept->rules == NULL) == (config->rules == NULL) &&
+                    (kept->error_pages == NULL) == (config->error_pages == NULL) &&
                     (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL) &&
                     (kept->access_log == NULL) == (config->access_log == NULL) &&
                     (kept->access_log_format == NULL) == (config->access_log_format == NULL) &&

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "evserve.h"
+#include "http/host/evs_auth.h"
 #include "http/host/evs_block.h"
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_cache.h"
@@ -37,6 +38,8 @@ struct evs_rule *evs_rules_put(struct evs_block *block, const struct evs_rule *r
         rule.cache = evs_block_fields(block, rule.cache);
         rule.allow = evs_block_text(block, rule.allow);
         rule.deny = evs_block_text(block, rule.deny);
+        rule.basic_auth = evs_block_text(block, rule.basic_auth);
+        rule.realm = evs_block_text(block, rule.realm);
         if (copy != NULL) {
             copy[i] = rule;
         }
@@ -58,6 +61,7 @@ struct evs_rule *evs_rules_copy(const struct evs_rule *rules)
 struct rule_reading {
     struct rules **added;
     const struct evs_rule *rule;
+    int base_fd;      /* where relative files start */
     const char *name; /* where the rules come from */
     size_t index;
     char *err;
@@ -117,28 +121,45 @@ static int add_access(const struct rule_reading *reading, bool allows)
     return rv < 0 ? blame_member(reading, allows ? "allow" : "deny", rv, why) : 0;
 }
 
+static int add_auth(const struct rule_reading *reading)
+{
+    char why[RULE_WHY_MAX];
+    const struct evs_rule *rule = reading->rule;
+    const char *member = rule->authenticate != NULL ? "authenticate" : "basic_auth";
+    if (rule->basic_auth != NULL && rule->authenticate != NULL) {
+        return blame_member(reading, member, -EINVAL, "it cannot be combined with basic_auth");
+    }
+    int rv = evs_auth_add(reading->added, rule, reading->base_fd, why, sizeof why);
+    return rv < 0 ? blame_member(reading, member, rv, why) : 0;
+}
+
 static int add_host_rule(const struct rule_reading *reading)
 {
     const struct evs_rule *rule = reading->rule;
     bool redirects = rule->redirect_to != NULL || rule->redirect_status != 0;
-    bool has_prefix = rule->headers != NULL || rule->cache != NULL || rule->allow != NULL || rule->deny != NULL;
+    bool has_prefix = rule->headers != NULL || rule->cache != NULL || rule->allow != NULL || rule->deny != NULL ||
+                      rule->basic_auth != NULL || rule->authenticate != NULL;
     if (redirects == has_prefix) {
         return blame_member(reading, "prefix", -EINVAL,
-                            redirects ? "a redirect needs an entry of its own, since its prefix is a pattern"
-                                      : "the entry says nothing: set redirect_to, headers, cache, allow or deny");
+                            redirects
+                                ? "a redirect needs an entry of its own, since its prefix is a pattern"
+                                : "the entry says nothing: set redirect_to, headers, cache, allow, deny, basic_auth or "
+                                  "authenticate");
     }
     int rv = redirects ? add_redirect(reading) : 0;
     rv = rv < 0 || rule->headers == NULL ? rv : add_headers(reading);
     rv = rv < 0 || rule->cache == NULL ? rv : add_caching(reading);
     rv = rv < 0 || rule->allow == NULL ? rv : add_access(reading, true);
-    return rv < 0 || rule->deny == NULL ? rv : add_access(reading, false);
+    rv = rv < 0 || rule->deny == NULL ? rv : add_access(reading, false);
+    return rv < 0 || (rule->basic_auth == NULL && rule->authenticate == NULL) ? rv : add_auth(reading);
 }
 
-int evs_rules_add(struct rules **added, const struct evs_rule *rules, const char *name, char *err, size_t errlen)
+int evs_rules_add(struct rules **added, const struct evs_rule *rules, int base_fd, const char *name, char *err,
+                  size_t errlen)
 {
     int rv = 0;
     for (size_t i = 0; rv == 0 && rules[i].prefix != NULL; i++) {
-        const struct rule_reading reading = {added, &rules[i], name, i, err, errlen};
+        const struct rule_reading reading = {added, &rules[i], base_fd, name, i, err, errlen};
         rv = add_host_rule(&reading);
     }
     return rv;

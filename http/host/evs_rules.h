@@ -15,8 +15,10 @@ struct evs_rule *evs_rules_put(struct evs_block *block, const struct evs_rule *r
 /* The same into a block of their own, to be freed with mem_free(). NULL without memory. */
 struct evs_rule *evs_rules_copy(const struct evs_rule *rules);
 
-/* Add rules. name is where they come from, for errors: "evserve_config.rules". Returns 0, or -errno with a text in err
+/* Add rules. name is where they come from, for errors: "evserve_config.rules". Relative files start at base_fd,
+ * which is borrowed (sys_base()). Returns 0, or -errno with a text in err
  * that names the member; some of them may then be there. */
-int evs_rules_add(struct rules **added, const struct evs_rule *rules, const char *name, char *err, size_t errlen);
+int evs_rules_add(struct rules **added, const struct evs_rule *rules, int base_fd, const char *name, char *err,
+                  size_t errlen);
 
 #endif

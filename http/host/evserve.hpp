@@ -330,6 +330,13 @@ class request
         char text[64];
         return evs_peer(handle_, text, sizeof text);
     }
+    // The name with which the client has passed a rule that asks for one; "" if no rule did.
+    std::string user() const
+    {
+        char text[1024];
+        const char *name = evs_user(handle_, text, sizeof text);
+        return name == nullptr ? "" : name;
+    }
     std::string_view id() const noexcept
     {
         return detail::view(evs_request_id(handle_));

@@ -11,6 +11,7 @@
 #include "core/net.h"
 #include "core/redis_url.h"
 #include "http/acme.h"
+#include "http/host/evs_auth.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_routes.h"
 #include "http/host/evs_rules.h"
@@ -107,7 +108,15 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
         }
     }
     if (config->rules != NULL) {
-        int rv = evs_rules_add(&offer->site->default_host.rules, config->rules, "evserve_config.rules", err, errlen);
+        int rv = evs_rules_add(&offer->site->default_host.rules, config->rules, config->base_fd, "evserve_config.rules",
+                               err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    if (config->error_pages != NULL) {
+        int rv = evs_error_pages_add(&offer->site->default_host, offer->site->cache, config->base_fd,
+                                     config->error_pages, "evserve_config.error_pages", err, errlen);
         if (rv < 0) {
             return rv;
         }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct evs_error_page;
 struct evs_mount;
 struct evs_route;
 struct evs_routes;
@@ -25,17 +26,18 @@ struct offer_config {
     const char *root;               /* directory served at "/", or NULL; wins over the script's */
     const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
     const struct evs_rule *rules;   /* ended by a NULL prefix, or NULL; beside the script's */
-    const struct evs_route *routes; /* in C, ended by a NULL route, or NULL */
-    const char *script;             /* path of the script, or NULL */
-    const char *acme;               /* directory of ACME challenges, or NULL; wins over the script's */
-    const char *hsts;               /* text of hsts_parse(), or NULL; wins over the script's */
-    const char *trusted_proxies;    /* valid, or NULL; wins over the script's */
-    const char *deny_connect;       /* valid, or NULL; wins over the script's */
-    const char *broker;             /* valid, or NULL; wins over the script's */
-    const char *metrics_hosts;      /* valid, or NULL; come with the script's */
-    const char *access_log;         /* where it goes, or NULL; wins over the script's */
-    const char *access_log_format;  /* valid, or NULL; wins over the script's */
-    bool adds_tls;                  /* if no address speaks TLS, all do */
+    const struct evs_error_page *error_pages; /* ended by NULL statuses, or NULL; beside those of the script */
+    const struct evs_route *routes;           /* in C, ended by a NULL route, or NULL */
+    const char *script;                       /* path of the script, or NULL */
+    const char *acme;                         /* directory of ACME challenges, or NULL; wins over the script's */
+    const char *hsts;                         /* text of hsts_parse(), or NULL; wins over the script's */
+    const char *trusted_proxies;              /* valid, or NULL; wins over the script's */
+    const char *deny_connect;                 /* valid, or NULL; wins over the script's */
+    const char *broker;                       /* valid, or NULL; wins over the script's */
+    const char *metrics_hosts;                /* valid, or NULL; come with the script's */
+    const char *access_log;                   /* where it goes, or NULL; wins over the script's */
+    const char *access_log_format;            /* valid, or NULL; wins over the script's */
+    bool adds_tls;                            /* if no address speaks TLS, all do */
     const struct script_kind *kind; /* of the script; NULL if this build runs no scripts: a script is refused then */
     struct script_host host;        /* for the script */
 };

@@ -197,6 +197,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .root = config->root,
         .mounts = config->mounts,
         .rules = config->rules,
+        .error_pages = config->error_pages,
         .routes = config->routes,
         .script = config->script,
         .acme = config->acme,
