@@ -45,6 +45,22 @@ local app = {}
 ---@field ciphers string? of TLS 1.2, for all certificates
 ---@field groups string? for key exchange, for all certificates
 
+---@class evserve.ProxyOptions: evserve.RouteOptions
+---@field connect_timeout? evserve.Duration for the connection to an upstream, TLS included; default 5 s
+---@field timeout? evserve.Duration until a response begins, and between two pieces of it; default 60 s
+---@field tunnel_timeout? evserve.Duration how long a WebSocket may be silent in both directions
+---@field host? string the Host field for upstreams; "upstream": that of its URL; default: the client's
+---@field headers? table<string, string|false> fields of the request that are set, or removed
+---@field strip_prefix? boolean the upstream sees the path without the prefix
+---@field keepalive? integer|false idle connections that each thread keeps to an upstream; default 64
+---@field tries? integer upstreams that a request is sent to at most; default: all
+---@field max_fails? integer failures in a row after which an upstream gets no requests for fail_timeout; default 1
+---@field fail_timeout? evserve.Duration default 10 s
+---@field verify? boolean false: the upstream's certificate is not looked at
+---@field ca? string a file with the certificates of authorities to trust, in place of the system's
+---@field client_cert? { cert: string, key?: string } files with our certificate and its key
+---@field server_name? string whose certificate it must be; default: the host of the URL
+
 ---@class evserve.Request
 ---@field method evserve.Method
 ---@field path string the decoded and normalised path
@@ -369,6 +385,12 @@ function app.redirect_https(address, options) end
 --- /.well-known/acme-challenge/TOKEN, on every address.
 ---@param directory string
 function app.acme(directory) end
+
+--- Pass requests below a prefix on to other servers, and their responses to the clients.
+---@param prefix string "/api", or "/"
+---@param upstreams string|string[] "http://127.0.0.1:3000", "https://...", "http+unix:/run/app.sock"
+---@param options evserve.ProxyOptions?
+function app.proxy(prefix, upstreams, options) end
 
 --- Change limits and timeouts.
 ---@param settings evserve.Settings
