@@ -587,9 +587,9 @@ struct evserve_config {
     uint64_t handler_timeout_ms;
     uint64_t stream_timeout_ms;
 
-    /* Called once for each request with a valid head and path, before it is routed, except for challenges of acme and
-     * on addresses that redirect to HTTPS: for authentication, CORS,
-     * redirects, or a header field in every response.
+    /* Called once for each request with a valid head and path, before it is routed, except for challenges of acme, on
+     * addresses that redirect to HTTPS, and where a rule has responded: for authentication, CORS, redirects, or a header
+     * field in every response.
      *
      * Return 0 to let the request go on. Header fields that were added are then in its response, whatever sends it,
      * except that a script's or a mount's line replaces one of a field that is sent only once. evs_on() and evs_after()

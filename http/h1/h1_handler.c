@@ -32,7 +32,7 @@ bool h1_waits_for_handler(const struct h1 *h1)
 {
     const struct exchange *exchange = &h1->exchange;
     return h1->state == H1_PROCESSING && exchange->is_served && exchange->response_state < RESPONSE_COMPLETE &&
-           !exchange->is_stalled && h1_waits_for(h1) == WAIT_HANDLER;
+           !exchange->is_stalled && exchange->hold != HOLD_OVER && h1_waits_for(h1) == WAIT_HANDLER;
 }
 
 bool h1_is_left(const struct h1 *h1)
@@ -87,8 +87,9 @@ bool h1_replace_handler(struct h1 *h1)
     }
     bool is_before = exchange->handler == &exchange->service->before_handler;
     log_late(exchange,
-             is_before ? "503, since it returned 1 and did not answer within"
-                       : "503, since its handler did not answer within",
+             is_before                      ? "503, since it returned 1 and did not answer within"
+             : exchange->hold == HOLD_WAITS ? "503, since it did not decide within"
+                                            : "503, since its handler did not answer within",
              exchange->limits->handler_timeout_ms, "handler_timeout");
     exchange->response_state = RESPONSE_ABORTED; /* what on_gone() still writes is not sent */
     h1_tell_gone(h1);

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/network.h"
 #include "http/exchange.h"
+#include "http/exchange_log.h"
 #include "http/peer.h"
 #include "http/response.h"
 #include "http/rules/rules.h"
@@ -72,6 +73,7 @@ static enum rules_verdict decide_access(struct exchange *exchange, const struct 
     if (verdict != ACCESS_DENIED) {
         return RULES_PASS;
     }
+    exchange_log(exchange, LOG_DEBUG, first, "403 for %s: the rules do not allow the client's address", exchange->path);
     response_error(exchange, 403, NULL);
     return RULES_ANSWERED;
 }

@@ -10,14 +10,22 @@
 #include <string.h>
 #include <sys/types.h>
 
-/* Bytes of a prefix without the slash at its end, or -1 for what is no prefix. */
-static ssize_t measure_prefix(const char *prefix)
+/* Copy a prefix without repeated slashes and without that at its end. Returns its length, or -1 for what is no
+ * prefix. */
+static ssize_t copy_prefix(char *copy, const char *prefix)
 {
-    size_t len = strlen(prefix);
-    if (prefix[0] != '/' || len > RULE_PREFIX_MAX) {
+    size_t len = 0;
+    if (prefix[0] != '/' || strlen(prefix) > RULE_PREFIX_MAX) {
         return -1;
     }
-    return (ssize_t)(prefix[len - 1] == '/' ? len - 1 : len);
+    for (; *prefix != '\0'; prefix++) {
+        if (*prefix != '/' || len == 0 || copy[len - 1] != '/') {
+            copy[len++] = *prefix;
+        }
+    }
+    len -= copy[len - 1] == '/' ? 1 : 0;
+    copy[len] = '\0';
+    return (ssize_t)len;
 }
 
 /* Where a rule goes among those of its kind. */
@@ -33,7 +41,8 @@ static struct rule **find_link(struct rules *rules, enum rule_order order, size_
 struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, const char *prefix, void *data, int *error,
                        char *err, size_t errlen)
 {
-    ssize_t len = measure_prefix(prefix);
+    char copy[RULE_PREFIX_MAX + 1];
+    ssize_t len = copy_prefix(copy, prefix);
     if (len < 0) {
         *error = error_text(err, errlen, -EINVAL, "a prefix such as \"/\" or \"/api\" expected, got \"%.200s\"",
                             prefix);
@@ -59,8 +68,7 @@ struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, cons
         .held = {.body_mode = BODY_UNDECIDED, .name = kind->name},
         .prefix_len = (size_t)len,
     };
-    memcpy(rule->prefix, prefix, (size_t)len);
-    rule->prefix[len] = '\0';
+    memcpy(rule->prefix, copy, (size_t)len + 1);
     *link = rule;
     (*rules)->count++;
     (*rules)->has_head = (*rules)->has_head || kind->on_head != NULL;
@@ -82,12 +90,17 @@ void rules_destroy(struct rules *rules)
     mem_free(rules);
 }
 
-/* The path has a NUL behind it. */
 static bool is_below_prefix(const struct rule *rule, const char *path, size_t len)
 {
-    size_t prefix_len = rule->prefix_len;
-    return prefix_len == 0 || (prefix_len <= len && (path[prefix_len] == '/' || prefix_len == len) &&
-                               memcmp(rule->prefix, path, prefix_len) == 0);
+    const char *end = path + len;
+    for (const char *prefix = rule->prefix; *prefix != '\0'; prefix++) {
+        if (path == end || *path != *prefix) {
+            return false;
+        }
+        while (++path < end && *path == '/' && *prefix == '/') {
+        }
+    }
+    return path == end || *path == '/' || rule->prefix_len == 0;
 }
 
 static const struct rule *find_fitting(const struct rule *rule, const char *path, size_t len)

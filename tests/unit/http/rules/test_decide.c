@@ -91,16 +91,16 @@ static void prefixes_are_whole_segments_and_longer_ones_come_first(void **state)
     (void)state;
     add(&access_kind, "/", "0");
     add(&access_kind, "/a", "1");
-    add(&access_kind, "/a/b/", "2");
+    add(&access_kind, "/a//b//", "2");
     add(&access_kind, "/a", "3");
     add(&access_kind, "/\xC3\xA4", "4");
     scene_begin();
     static const struct {
         const char *path, *order;
     } cases[] = {
-        {"/", "0"},          {"/a", "130"},    {"/a/", "130"},   {"/ab", "0"},       {"/a/b", "2130"},
-        {"/a/b/c", "2130"},  {"/a/bc", "130"}, {"/A", "0"},      {"/%61", "130"},    {"/x/../a", "130"},
-        {"/%C3%A4/x", "40"}, {"//a", "0"},     {"/a//b", "130"}, {"/a/./b", "2130"}, {"/a?/a/b", "130"},
+        {"/", "0"},          {"/a", "130"},    {"/a/", "130"},       {"/ab", "0"},       {"/a/b", "2130"},
+        {"/a/b/c", "2130"},  {"/a/bc", "130"}, {"/A", "0"},          {"/%61", "130"},    {"/x/../a", "130"},
+        {"/%C3%A4/x", "40"}, {"//a", "130"},   {"///a///b", "2130"}, {"/a/./b", "2130"}, {"/a?/a/b", "130"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char request[128];
@@ -319,10 +319,23 @@ static void a_rule_that_takes_too_long_is_503(void **state)
     pass_ms(1);
     assert_int_equal(held[0].gones, 1);
     assert_string_equal(statuses(peer), "503");
-    assert_non_null(strstr(scene.log_text, "auth, for /hello: 503, since its handler did not answer within 2000 ms"));
+    assert_non_null(strstr(scene.log_text, "auth, for /hello: 503, since it did not decide within 2000 ms"));
     say(peer, GET("/hello"));
     go_on(1);
     assert_string_equal(statuses(peer), "503 200");
+}
+
+static void a_decision_in_the_tick_of_the_deadline_counts(void **state)
+{
+    (void)state;
+    set_limit("handler_timeout", SHORT_MS);
+    begin_with_bodies();
+    struct fake_peer *peer = client();
+    say(peer, GET("/hello"));
+    fake_sys_advance_ms(SHORT_MS);
+    go_on(0);
+    assert_string_equal(statuses(peer), "200");
+    assert_int_equal(stats().timeouts, 0);
 }
 
 /* Time in which the rule was at work is not that of the handler. */
@@ -419,6 +432,7 @@ int main(void)
         RULES_TEST(max_body_is_that_of_the_route),
         RULES_TEST(a_client_that_leaves_is_told_to_the_rule),
         RULES_TEST(a_rule_that_takes_too_long_is_503),
+        RULES_TEST(a_decision_in_the_tick_of_the_deadline_counts),
         RULES_TEST(the_handler_has_its_time_of_its_own),
         RULES_TEST(a_stop_waits_for_held_requests),
         RULES_TEST(a_held_request_keeps_its_site),
