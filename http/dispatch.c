@@ -63,6 +63,7 @@ static bool choose_host(struct exchange *exchange)
         return false;
     }
     exchange->vhost = vhost;
+    exchange->is_unlogged = vhost->is_unlogged;
     exchange_set_limits(exchange, vhost_limits(vhost, exchange->limits));
     if (!is_misdirected_to(exchange, &name, from)) {
         return false;
@@ -125,7 +126,7 @@ static void set_handler(struct exchange *exchange, const struct handler *handler
     exchange->handler = handler;
     exchange->series = series;
     exchange->outlives_end = handler->half_close;
-    exchange->is_unlogged = handler->is_unlogged;
+    exchange->is_unlogged = exchange->is_unlogged || handler->is_unlogged; /* its host may have said so, too */
     if (handler->limits != NULL) {
         exchange_set_limits(exchange, handler->limits);
     }

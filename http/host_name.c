@@ -93,6 +93,12 @@ int host_name_parse(struct host_name *name, const char *text, char *err, size_t 
     return 0;
 }
 
+bool host_name_is_dns(const char *text)
+{
+    struct in_addr address;
+    return strchr(text, ':') == NULL && inet_pton(AF_INET, text, &address) != 1;
+}
+
 void host_name_of_authority(struct host_name *name, const char *authority, size_t len)
 {
     name->len = 0;

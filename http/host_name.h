@@ -5,6 +5,7 @@
  * compared: lower case, without a port and without a dot at the end, an IPv6 address in brackets as inet_ntop(3) writes
  * it. Pure functions. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -20,6 +21,9 @@ struct host_name {
  * "*.example.org", which stands for all names that end in ".example.org". Returns 0; or -EINVAL with a text in err that
  * quotes it and says what is expected. */
 int host_name_parse(struct host_name *name, const char *text, char *err, size_t errlen);
+
+/* Whether a name that host_name_parse() accepts is one of DNS, for which there are certificates, and no address. */
+bool host_name_is_dns(const char *text);
 
 /* Bring the host of an authority, whose syntax is valid, into that form. An empty one, and one that is longer than any
  * name, is an empty text. */

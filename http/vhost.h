@@ -40,6 +40,7 @@ struct vhost {
     enum slash_policy trailing_slash; /* of routes */
     bool has_slash;                   /* it was set for this host, else it is that of the default host */
     bool is_pinned;                   /* the program has set it: its names win over those of a script */
+    bool is_unlogged;                 /* its requests are not in the access log */
     struct vhost_limits *limits;      /* owned; NULL: those of the site */
     const char *name;                 /* borrowed from vhosts.h: the first one; NULL: the default host */
     char *where;                      /* owned: "site.lua:7", ""; NULL: the default host */

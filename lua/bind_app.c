@@ -12,7 +12,8 @@
 #include "http/exchange_log.h"
 #include "http/router.h"
 #include "http/server.h"
-#include "http/site.h"
+#include "http/vhost.h"
+#include "lua/bind_host.h"
 #include "lua/bind_number.h"
 #include "lua/bind_settings.h"
 #include "lua/compiler.h"
@@ -94,9 +95,9 @@ static int app_route_names(lua_State *L)
 }
 
 /* The methods of the list at index as a set. */
-static uint64_t check_methods(lua_State *L, int index, const char *what)
+static uint64_t check_methods(lua_State *L, int index, const char *what, const struct vhost *vhost)
 {
-    struct route_methods *names = router_method_names(script_of(L)->site->default_host.router);
+    struct route_methods *names = router_method_names(vhost->router);
     uint64_t methods = 0;
     size_t count = lua_objlen(L, index);
     for (size_t i = 1; i <= count; i++) {
@@ -189,24 +190,8 @@ void bind_take_route_options(lua_State *L, int index, const char *what, struct l
     take_route_name(L, index, route);
 }
 
-/* trailing_slash(policy): set it. */
-static int app_trailing_slash(lua_State *L)
-{
-    static const char *const policies[] = {
-        [SLASH_STRICT] = "strict", [SLASH_REDIRECT] = "redirect", [SLASH_IGNORE] = "ignore"};
-    const char *given = lua_type(L, 1) == LUA_TSTRING ? script_check_text(L, 1, "app.set: trailing_slash") : "";
-    script_check_loading(L, "app.set");
-    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
-        if (strcmp(given, policies[i]) == 0) {
-            script_of(L)->site->default_host.trailing_slash = (enum slash_policy)i;
-            return 0;
-        }
-    }
-    script_raise(L, "app.set: trailing_slash: \"strict\", \"redirect\" or \"ignore\" expected");
-}
-
-/* route(what, methods, pattern, options, fn): what is "app.get", for errors; the names of the options are checked. fn
- * is what wrap() gets. */
+/* route(what, methods, pattern, options, fn, host): what is "app.get", for errors; the names of the options are
+ * checked. fn is what wrap() gets. */
 static int app_route(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -217,7 +202,8 @@ static int app_route(lua_State *L)
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_checktype(L, 4, LUA_TTABLE);
     luaL_checktype(L, 5, LUA_TTABLE);
-    uint64_t methods = check_methods(L, 2, what);
+    const struct vhost *vhost = host_check(L, 6);
+    uint64_t methods = check_methods(L, 2, what, vhost);
     if (lua_type(L, 3) != LUA_TSTRING) {
         script_raise(L, "%s: a path such as \"/users/:id\" expected, got %s", what, luaL_typename(L, 3));
     }
@@ -225,7 +211,7 @@ static int app_route(lua_State *L)
         script_raise(L, "%s: the path contains a NUL byte", what);
     }
     script_place(L, place);
-    struct lua_route *route = routes_make(script, place, serve_route);
+    struct lua_route *route = routes_make(script, vhost, place, serve_route);
     if (route == NULL) {
         script_raise_memory(L);
     }
@@ -245,8 +231,7 @@ static int app_route(lua_State *L)
     }
     lua_settop(L, 5);
     route->fn_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    int rv = router_add(script->site->default_host.router, methods, lua_tostring(L, 3), &route->handler, place, err,
-                        sizeof err);
+    int rv = router_add(vhost->router, methods, lua_tostring(L, 3), &route->handler, place, err, sizeof err);
     if (rv < 0) {
         luaL_unref(L, LUA_REGISTRYINDEX, route->fn_ref); /* the script may go on without the route */
         route->fn_ref = LUA_NOREF;
@@ -393,15 +378,8 @@ static int app_is_unwell(lua_State *L)
 void bind_app(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"listen", app_listen},
-        {"route_names", app_route_names},
-        {"trailing_slash", app_trailing_slash},
-        {"route", app_route},
-        {"log", app_log},
-        {"stats", app_stats},
-        {"stopping", app_stopping},
-        {"is_unwell", app_is_unwell},
-        {NULL, NULL},
+        {"listen", app_listen}, {"route_names", app_route_names}, {"route", app_route},         {"log", app_log},
+        {"stats", app_stats},   {"stopping", app_stopping},       {"is_unwell", app_is_unwell}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, EVSERVE_VERSION);

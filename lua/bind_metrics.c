@@ -11,6 +11,7 @@
 #include "http/number.h"
 #include "http/router.h"
 #include "http/site.h"
+#include "lua/bind_host.h"
 #include "lua/object.h"
 #include "lua/routes.h"
 #include "lua/script_error.h"
@@ -54,13 +55,13 @@ static void add_metrics_hosts(lua_State *L, int index, const char *what)
     }
 }
 
-/* metrics(what, path, hosts): what is the function that was called, for errors. */
+/* metrics(what, path, hosts, host): what is the function that was called, for errors. */
 static int app_metrics(lua_State *L)
 {
     struct script *script = script_of(L);
     char place[PLACE_MAX];
     char err[SCRIPT_TEXT_MAX];
-    lua_settop(L, 3);
+    lua_settop(L, 4);
     const char *what = luaL_checkstring(L, 1);
     script_check_loading(L, what);
     if (lua_type(L, 2) != LUA_TSTRING) {
@@ -68,14 +69,14 @@ static int app_metrics(lua_State *L)
     }
     const char *path = script_check_text(L, 2, what);
     add_metrics_hosts(L, 3, what);
+    const struct vhost *vhost = host_check(L, 4);
     script_place(L, place);
-    struct lua_route *route = routes_make(script, place, metrics_serve);
+    struct lua_route *route = routes_make(script, vhost, place, metrics_serve);
     if (route == NULL) {
         script_raise_memory(L);
     }
     route->handler.body_mode = BODY_UNWANTED;
-    if (router_add(script->site->default_host.router, METHOD_BIT(METHOD_GET), path, &route->handler, place, err,
-                   sizeof err) < 0) {
+    if (router_add(vhost->router, METHOD_BIT(METHOD_GET), path, &route->handler, place, err, sizeof err) < 0) {
         lua_pushstring(L, err); /* has the place already */
         return lua_error(L);
     }

@@ -12,6 +12,7 @@
 #include "http/rules/rule_fields.h"
 #include "http/rules/rule_redirect.h"
 #include "http/site.h"
+#include "lua/bind_host.h"
 #include "lua/script_error.h"
 
 #include <errno.h>
@@ -22,8 +23,7 @@ enum { HOST_INDEX = 1, WHAT_INDEX, PREFIX_INDEX, FIRST_OWN_INDEX };
 
 struct vhost *rules_check_host(lua_State *L, int index)
 {
-    luaL_argcheck(L, lua_isnil(L, index), index, "a host expected");
-    return &script_of(L)->site->default_host;
+    return host_check(L, index);
 }
 
 /* The rules that the call is about; what and prefix are texts without NUL. */

@@ -9,8 +9,9 @@
 #include "lua/bind_static.h"
 
 #include "http/limits.h"
-#include "http/site.h"
 #include "http/static_mounts.h"
+#include "http/vhost.h"
+#include "lua/bind_host.h"
 #include "lua/bind_number.h"
 #include "lua/script_error.h"
 
@@ -205,12 +206,13 @@ static int static_names(lua_State *L)
     return 1;
 }
 
-/* static(prefix, directory, options): options is a table or nil; its names have been checked. */
+/* static(prefix, directory, options, host): options is a table or nil; its names have been checked. */
 static int static_mount(lua_State *L)
 {
     char err[SCRIPT_TEXT_MAX];
     struct reading reading = {0};
     script_check_loading(L, "app.static");
+    const struct vhost *vhost = host_check(L, OPTIONS_INDEX + 1);
     lua_settop(L, OPTIONS_INDEX);
     lua_newtable(L); /* KEEP_INDEX */
     for (int i = 1; i < OPTIONS_INDEX; i++) {
@@ -234,8 +236,8 @@ static int static_mount(lua_State *L)
     script_place(L, place);
     snprintf(where, sizeof where, "%s: app.static: ", place);
     reading.options.where = where;
-    if (static_mounts_add(script_of(L)->site->default_host.mounts, lua_tostring(L, 1), lua_tostring(L, 2),
-                          &reading.options, err, sizeof err) < 0) {
+    if (static_mounts_add(vhost->mounts, lua_tostring(L, 1), lua_tostring(L, 2), &reading.options, err, sizeof err) <
+        0) {
         script_raise(L, "app.static: %s", err);
     }
     return 0;

@@ -101,7 +101,7 @@ static void report_long(const struct coro *coro, uint64_t took_ms)
 /* Which route ran: "route GET /users/:id at site.lua:12". */
 static void describe_route(const struct lua_route *route, char name[STALL_NAME_MAX])
 {
-    struct router *router = route->script->site->default_host.router;
+    struct router *router = route->vhost->router;
     char methods[ROUTE_METHODS_TEXT_MAX] = "";
     const struct route *found = router_route(router, 0);
     for (size_t n = 1; found != NULL && found->handler != &route->handler; n++) {

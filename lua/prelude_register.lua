@@ -27,7 +27,7 @@ end
 
 shared.begin = begin
 
-local listens, mounts = {}, {} -- by address and prefix: where they were registered
+local listens = {} -- by address: where they were registered
 
 local function listen(what, address)
     local bare = type(address) == "string" and address:match("^[^?]*") -- without its options
@@ -86,6 +86,13 @@ local function place_of_setting(name)
     end
 end
 
+local function set_unknown_host(value)
+    if value ~= "default" and value ~= 404 and value ~= 421 then
+        fail('app.set: unknown_host: "default", 404 or 421 expected, got ' .. describe(value))
+    end
+    core.unknown_host(value == "default" and 0 or value)
+end
+
 function app.set(settings)
     begin("app.set", settings)
     if type(settings) ~= "table" then
@@ -93,6 +100,7 @@ function app.set(settings)
     end
     local names = core.setting_names()
     table.insert(names, "trailing_slash")
+    table.insert(names, "unknown_host")
     table.insert(names, "hsts")
     table.insert(names, "access_log")
     table.insert(names, "access_log_format")
@@ -102,7 +110,9 @@ function app.set(settings)
     check_names("app.set", "setting", settings, names, place_of_setting)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
-            core.trailing_slash(settings[name])
+            core.trailing_slash(nil, "app.set", settings[name])
+        elseif settings[name] ~= nil and name == "unknown_host" then
+            set_unknown_host(settings[name])
         elseif settings[name] ~= nil and name == "hsts" then
             core.hsts(settings[name])
         elseif settings[name] ~= nil and name == "trusted_proxies" then
@@ -118,18 +128,6 @@ function app.set(settings)
         end
     end
     core.check_settings()
-end
-
-function app.static(prefix, directory, options)
-    begin("app.static", prefix)
-    if options ~= nil and type(options) ~= "table" then
-        fail("app.static: a table of options expected, got " .. describe(options))
-    end
-    check_names("app.static", "option", options or {}, core.static_names())
-    if type(prefix) == "string" then
-        check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is already mounted")
-    end
-    core.static(prefix, directory, options)
 end
 
 function app.tls(options)
@@ -225,7 +223,7 @@ local function add_route(group, method, methods, path, options, fn, websocket)
         end
         path = group.prefix .. path
     end
-    core.route(what, methods, path, options, { fn = fn, group = group, websocket = websocket })
+    core.route(what, methods, path, options, { fn = fn, group = group, websocket = websocket }, group.host)
     if options.jit and not compiles and core.can_compile() then
         compiles = true
         core.store_compile(core, app, shared)
@@ -288,7 +286,8 @@ local function open_group(target, group)
         if type(prefix) ~= "string" or (prefix ~= "" and (prefix:sub(1, 1) ~= "/" or prefix:sub(-1) == "/")) then
             fail(string.format('%s: a prefix such as "/api", or "", expected, got %s', what, describe(prefix)))
         end
-        local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group, host = group.host }
+        local inner = { prefix = group.prefix .. prefix, middleware = {}, what = "group.", outer = group }
+        inner.host = group.host
         local made = {}
         owners[made] = true
         open_group(made, inner)
@@ -297,12 +296,9 @@ local function open_group(target, group)
     end
 end
 
-open_group(app, root)
-
 -- Health.
 
 local no_store = { ["Cache-Control"] = "no-store" }
-local plain = { prefix = "", middleware = {}, what = "app." } -- balancers do not log in, so no middleware comes before
 
 -- What a check returned: nothing, or anything but nil and false, is well. Otherwise the reason. ok is that of pcall.
 local function check_result(ok, ...)
@@ -313,11 +309,13 @@ local function check_result(ok, ...)
     return tostring((ok and why or not ok and first) or "failed")
 end
 
-function app.health(path, check)
-    begin("app.health", path)
+local function add_health(group, path, check)
+    local what = group.what .. "health"
+    begin(what, path)
     if check ~= nil then
-        check_function("app.health", check)
+        check_function(what, check)
     end
+    local plain = { prefix = "", middleware = {}, what = group.what, host = group.host } -- balancers do not log in
     local last -- what the check said
     add_route(plain, "health", { "GET" }, path, {}, function()
         if core.is_unwell() then
@@ -337,14 +335,50 @@ end
 
 -- Metrics.
 
-function app.metrics(path, options)
-    begin("app.metrics", path)
+local function add_metrics(group, path, options)
+    local what = group.what .. "metrics"
+    begin(what, path)
     if options ~= nil and type(options) ~= "table" then
-        fail('app.metrics: a table of options such as { hosts = { "example.org" } } expected, got ' .. describe(options))
+        fail(what .. ': a table of options such as { hosts = { "example.org" } } expected, got ' .. describe(options))
     end
-    check_names("app.metrics", "option", options or {}, { "hosts" })
-    core.metrics("app.metrics", path, options and options.hosts)
+    check_names(what, "option", options or {}, { "hosts" })
+    core.metrics(what, path, options and options.hosts, group.host)
 end
+
+-- Files.
+
+local function add_static(group, mounts, prefix, directory, options)
+    begin(group.what .. "static", prefix)
+    if options ~= nil and type(options) ~= "table" then
+        fail("app.static: a table of options expected, got " .. describe(options))
+    end
+    check_names("app.static", "option", options or {}, core.static_names())
+    if type(prefix) == "string" then
+        check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is already mounted")
+    end
+    core.static(prefix, directory, options, group.host)
+end
+
+-- Add to target all functions that register what a host serves: app is the default one. See prelude_host.lua.
+function shared.open_host(target, group)
+    local mounts = {} -- by prefix: where they were registered
+    owners[target] = true
+    open_group(target, group)
+
+    function target.health(path, check)
+        add_health(group, path, check)
+    end
+
+    function target.metrics(path, options)
+        add_metrics(group, path, options)
+    end
+
+    function target.static(prefix, directory, options)
+        add_static(group, mounts, prefix, directory, options)
+    end
+end
+
+shared.open_host(app, root)
 
 function app.counter(name, help, labels)
     begin("app.counter", name)

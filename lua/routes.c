@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-struct lua_route *routes_make(struct script *script, const char *place,
+struct lua_route *routes_make(struct script *script, const struct vhost *vhost, const char *place,
                               void (*serve)(struct exchange *exchange, void *ctx))
 {
     size_t len = strlen(place) + 1;
@@ -27,6 +27,7 @@ struct lua_route *routes_make(struct script *script, const char *place,
         .body_mode = BODY_STREAM,
     };
     route->script = script;
+    route->vhost = vhost;
     route->fn_ref = LUA_NOREF;
     route->next = script->routes;
     script->routes = route;
@@ -38,7 +39,8 @@ static void settle_websocket(const struct lua_route *route)
 {
     if (route->websocket != NULL) {
         const struct limits *own = route->handler.limits;
-        websocket_settle_options(route->websocket, own == NULL ? &route->script->site->limits : own);
+        websocket_settle_options(route->websocket,
+                                 own == NULL ? vhost_limits(route->vhost, &route->script->site->limits) : own);
     }
 }
 
@@ -54,7 +56,7 @@ int routes_settle_limits(struct script *script, char *err, size_t errlen)
             settle_websocket(route);
             continue;
         }
-        of_route->limits = script->site->limits;
+        of_route->limits = *vhost_limits(route->vhost, &script->site->limits);
         for (size_t i = 0; i < limit_table_len; i++) {
             if (of_route->is_own & 1U << i) {
                 uint64_t value = limits_get(&of_route->own, &limit_table[i]);

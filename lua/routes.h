@@ -12,7 +12,7 @@ struct route_websocket;
 /* The limits of a route that has some of its own. */
 struct route_limits {
     struct limits own;    /* as given with the route, where bits of is_own are set */
-    struct limits limits; /* in force: the site's but for those */
+    struct limits limits; /* in force: the host's but for those */
     uint32_t is_own;      /* set of 1 << row of limit_table */
 };
 _Static_assert(sizeof(struct limits) / sizeof(uint64_t) <= 32, "is_own has a bit for each limit");
@@ -21,6 +21,7 @@ _Static_assert(sizeof(struct limits) / sizeof(uint64_t) <= 32, "is_own has a bit
 struct lua_route {
     struct handler handler;            /* what the router knows: serve, with this struct as its context */
     struct script *script;             /* whose it is */
+    const struct vhost *vhost;         /* which host of the site it is a route of */
     struct lua_route *next;            /* in the script's list */
     struct route_limits *limits;       /* owned; NULL without limits of its own */
     struct route_websocket *websocket; /* owned; NULL unless it is one of app.websocket */
@@ -36,7 +37,7 @@ struct lua_route {
 
 /* Make a route, which belongs to the script from now on, whatever becomes of it. serve gets the route as its context;
  * place is copied. Returns NULL when memory is short. */
-struct lua_route *routes_make(struct script *script, const char *place,
+struct lua_route *routes_make(struct script *script, const struct vhost *vhost, const char *place,
                               void (*serve)(struct exchange *exchange, void *ctx));
 
 /* Make the limits of routes that have some of their own, from the site's as they are now. Returns 0, or -EINVAL with a

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
+#include "http/site_parts.h"
 #include "lua/anchor.h"
 #include "lua/answer.h"
 #include "lua/bind_answer.h"
@@ -21,6 +22,7 @@
 #include "lua/bind_defer.h"
 #include "lua/bind_events.h"
 #include "lua/bind_fetch.h"
+#include "lua/bind_host.h"
 #include "lua/bind_json.h"
 #include "lua/bind_metrics.h"
 #include "lua/bind_ngx.h"
@@ -116,6 +118,7 @@ static int build_state(lua_State *L)
     bind_auth(L);
     bind_pages(L);
     bind_proxy(L);
+    bind_host(L);
     bind_tls(L);
     bind_metrics(L);
     bind_store(L);
@@ -269,6 +272,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     }
     rv = rv < 0 ? rv : run_script(made, host, err, errlen);
     rv = rv < 0 ? rv : script_protect(made, finish_loading, NULL, err, errlen);
+    rv = rv < 0 ? rv : site_settle_hosts(site, err, errlen);
     rv = rv < 0 ? rv : routes_settle_limits(made, err, errlen);
     if (rv < 0) {
         script_close(made);

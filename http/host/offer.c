@@ -393,6 +393,10 @@ static void describe_site(const struct describe_call *call, const struct site *s
     if (site->access_format != NULL) {
         describe_text(call, "access_log_format", site->access_format, strlen(site->access_format));
     }
+    if (site->unknown_host != 0) {
+        char status[16];
+        describe_text(call, "unknown_host", status, (size_t)snprintf(status, sizeof status, "%d", site->unknown_host));
+    }
     if (site->trusted != NULL) {
         const char *list = trusted_proxies_text(site->trusted);
         describe_text(call, "trusted_proxies", list, strlen(list));

@@ -129,11 +129,19 @@ static void hosts_of_requests_have_the_same_form(void **state)
     }
 }
 
+static void addresses_are_no_names_of_dns(void **state)
+{
+    (void)state;
+    assert_true(host_name_is_dns("example.org") && host_name_is_dns("*.example.org") && host_name_is_dns("1.2.3"));
+    assert_false(host_name_is_dns("192.0.2.1") || host_name_is_dns("::1") || host_name_is_dns("[::1]"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_have_one_form),
         cmocka_unit_test(what_is_no_name_is_refused_with_a_reason),
+        cmocka_unit_test(addresses_are_no_names_of_dns),
         cmocka_unit_test(hosts_of_requests_have_the_same_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
