@@ -110,7 +110,7 @@ static int auth_add(lua_State *L)
     struct basic_auth_asked asked = {.ask = ask_function};
     if (lua_istable(L, AUTH_WHO)) {
         script_place(L, place);
-        struct lua_route *route = routes_make(script, place, NULL);
+        struct lua_route *route = routes_make(script, host, place, NULL);
         if (route == NULL) {
             script_raise_memory(L);
         }

@@ -106,7 +106,8 @@ static int host_set_slash(lua_State *L)
         [SLASH_STRICT] = "strict", [SLASH_REDIRECT] = "redirect", [SLASH_IGNORE] = "ignore"};
     struct vhost *vhost = host_check(L, 1);
     const char *what = luaL_checkstring(L, 2);
-    const char *given = lua_type(L, 3) == LUA_TSTRING ? script_check_text(L, 3, what) : "";
+    lua_pushfstring(L, "%s: trailing_slash", what);
+    const char *given = lua_type(L, 3) == LUA_TSTRING ? script_check_text(L, 3, lua_tostring(L, -1)) : "";
     script_check_loading(L, what);
     for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
         if (strcmp(given, policies[i]) == 0) {

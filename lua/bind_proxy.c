@@ -233,7 +233,7 @@ static int proxy_add(lua_State *L)
     reading.options.fields = reading.fields;
     reading.options.base_fd = script->site->base_fd;
     script_place(L, place);
-    struct lua_route *route = routes_make(script, place, NULL);
+    struct lua_route *route = routes_make(script, host, place, NULL);
     if (route == NULL) {
         script_raise_memory(L);
     }
