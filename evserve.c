@@ -431,6 +431,11 @@ const char *evserve_scheme(const evserve *server, unsigned listener)
     return server_scheme(server->workers[0].server, listener);
 }
 
+int evserve_expects_proxy(const evserve *server, unsigned listener)
+{
+    return server_expects_proxy(server->workers[0].server, listener);
+}
+
 int evserve_stats(const evserve *server, struct evs_stats *stats)
 {
     return evs_stats_fill(stats, server->plan.board, &server->reload);

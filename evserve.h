@@ -455,6 +455,10 @@ struct evserve_config {
      *                                take their place, evserve_start() fails rather than serve plain HTTP there
      *   ":443?tls"                   HTTPS: "?tls" may follow each of these addresses; see certificates. "&" joins
      *                                options: "unix:/run/x.sock?tls&mode=660"
+     *   "127.0.0.1:8081?proxy"       for a proxy in front that sends the PROXY protocol (version 1 or 2), which is then
+     *                                required: the client is the one that its header names. With "?tls&proxy"
+     *                                the header comes in clear, before the handshake. Everybody who can
+     *                                connect may name any client, unless trusted_proxies is set: then only these may
      *   ":80?redirect_https"         HTTP to HTTPS: each request gets a 308 to https:// and the same host and target,
      *                                with the port of the first address with "?tls", or that of
      *                                ":80?redirect_https=443". The host must be a name of a certificate; for another
@@ -947,6 +951,10 @@ int evserve_is_listening(const evserve *server, unsigned listener);
 /* What clients speak with a listener: "https" if it has "?tls", else "http"; NULL past the last one. Static text. Any
  * thread. */
 const char *evserve_scheme(const evserve *server, unsigned listener);
+
+/* Whether connections of a listener begin with a header of the PROXY protocol, since it has "?proxy": 1 or 0; -1 past the
+ * last one. Any thread. */
+int evserve_expects_proxy(const evserve *server, unsigned listener);
 
 /* Totals since the server started, except active, which is the current value. */
 struct evs_stats {

@@ -318,7 +318,10 @@ static void announce(evserve *server)
     char line[256];
     for (unsigned n = 0; (address = evserve_address(server, n)) != NULL; n++) {
         bool is_https = strcmp(evserve_scheme(server, n), "https") == 0;
-        snprintf(line, sizeof line, "listening on %s%s", address, is_https ? " (HTTPS)" : "");
+        bool is_proxied = evserve_expects_proxy(server, n) == 1;
+        const char *plain = is_proxied ? " (PROXY protocol)" : "";
+        const char *secured = is_proxied ? " (HTTPS, PROXY protocol)" : " (HTTPS)";
+        snprintf(line, sizeof line, "listening on %s%s", address, is_https ? secured : plain);
         log_stream_print(control.log, EVSERVE_LOG_INFO, line);
     }
     program_log_start(control.log, control.options);

@@ -75,17 +75,24 @@ static int parse_option(struct net_address *address, const char *text, const cha
 {
     static const char mode[] = "mode=", redirect[] = "redirect_https=";
     const size_t mode_len = sizeof mode - 1, redirect_len = sizeof redirect - 1;
-    const size_t name_len = strncmp(option, "tls=", 4) == 0 ? len : strcspn(option, "=&");
+    bool has_odd_value = strncmp(option, "tls=", 4) == 0 || strncmp(option, "proxy=", 6) == 0;
+    const size_t name_len = has_odd_value ? len : strcspn(option, "=&");
     bool is_tls = is_bare_option(option, len, "tls");
+    bool is_proxy = is_bare_option(option, len, "proxy");
     bool is_mode = strncmp(option, mode, mode_len) == 0;
     bool has_port = strncmp(option, redirect, redirect_len) == 0;
     bool is_redirect = has_port || is_bare_option(option, len, "redirect_https");
-    if ((is_tls && address->tls) || (is_mode && address->mode >= 0) || (is_redirect && address->redirects)) {
+    if ((is_tls && address->tls) || (is_proxy && address->proxy) || (is_mode && address->mode >= 0) ||
+        (is_redirect && address->redirects)) {
         return error_text(err, errlen, -EINVAL, "listen address \"%s\": the option \"%.*s\" occurs twice", text,
                           (int)name_len, option);
     }
     if (is_tls) {
         address->tls = true;
+        return 0;
+    }
+    if (is_proxy) {
+        address->proxy = true;
         return 0;
     }
     if (is_redirect) {
@@ -96,8 +103,8 @@ static int parse_option(struct net_address *address, const char *text, const cha
         return parse_mode_option(address, text, option + mode_len, len - mode_len, err, errlen);
     }
     return error_text(err, errlen, -EINVAL,
-                      "listen address \"%s\": unknown option \"%.*s\": there are ?tls, ?redirect_https, and ?mode=660 "
-                      "of a unix: address; \"&\" joins them",
+                      "listen address \"%s\": unknown option \"%.*s\": there are ?tls, ?proxy, ?redirect_https, and "
+                      "?mode=660 of a unix: address; \"&\" joins them",
                       text, (int)name_len, option);
 }
 

@@ -21,6 +21,7 @@ struct net_address {
     int mode;                       /* permissions of a unix socket's file, -1 for what the umask leaves */
     uint16_t redirect_port;         /* of ?redirect_https=443; 0: that of the TLS listener */
     bool tls;                       /* ?tls: its connections speak TLS */
+    bool proxy;                     /* ?proxy: its connections begin with a header of the PROXY protocol */
     bool redirects;                 /* ?redirect_https: all requests are sent on to HTTPS */
 };
 
@@ -33,6 +34,7 @@ struct net_address {
  *   unix:@x                    an abstract socket (unix(7)); a file of that name is unix:./@x
  *   fd:3                       a listening socket that this process inherited
  *   :443?tls                   behind any address: TLS
+ *   127.0.0.1:8081?proxy       behind any address: the PROXY protocol, required
  *   :80?redirect_https         behind any address: requests are redirected to the first TLS listener
  *   :80?redirect_https=443     the same, with another port
  *

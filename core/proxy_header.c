@@ -355,8 +355,10 @@ enum proxy_verdict proxy_header_read(struct proxy_header *header, const char *da
     }
     bool is_line = begins_as(data, len, proxy_line_begin, sizeof proxy_line_begin - 1);
     if (!is_line && !begins_as(data, len, proxy_signature, SIGNATURE_LEN)) {
-        return say_bad(header, data[0] == 0x16 ? "there is none: TLS came instead"
-                                               : "there is none: something else came instead");
+        *header = (struct proxy_header){.is_missing = true,
+                                        .why = data[0] == 0x16 ? "there is none: TLS came instead"
+                                                               : "there is none: something else came instead"};
+        return PROXY_BAD;
     }
     if (len < (is_line ? sizeof proxy_line_begin - 1 : (size_t)SIGNATURE_LEN)) {
         return PROXY_MORE;

@@ -30,6 +30,7 @@ struct proxy_text {
 struct proxy_header {
     size_t len;                          /* so many of the bytes belong to the header; those behind it are others' */
     const char *why;                     /* PROXY_BAD: what is wrong, of "it", the header; static text */
+    bool is_missing;                     /* PROXY_BAD: something else came */
     bool has_addresses;                  /* false: the proxy speaks for itself (LOCAL), or does not know its client */
     struct sockaddr_storage source;      /* the client; of AF_UNIX the family alone */
     struct sockaddr_storage destination; /* what the client connected with */

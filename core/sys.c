@@ -313,6 +313,11 @@ ssize_t sys_recv(int fd, void *buf, size_t len)
     return verdict_size(recv(fd, buf, len, 0));
 }
 
+ssize_t sys_peek(int fd, void *buf, size_t len)
+{
+    return verdict_size(recv(fd, buf, len, MSG_PEEK));
+}
+
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more)
 {
     return verdict_size(send(fd, buf, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0)));

@@ -74,6 +74,7 @@ int sys_shutdown(int fd); /* both directions; sys_close() does that only if no o
  * fd is closed (SO_LINGER). */
 int sys_reset_on_close(int fd);
 ssize_t sys_recv(int fd, void *buf, size_t len);
+ssize_t sys_peek(int fd, void *buf, size_t len); /* the same, but what it gives is there for the next call, too */
 /* more: further bytes follow at once, so the kernel may hold a last short segment back (MSG_MORE). */
 ssize_t sys_send(int fd, const void *buf, size_t len, bool more);
 ssize_t sys_sendv(int fd, const struct iovec *parts, size_t count);

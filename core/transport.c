@@ -23,6 +23,12 @@ int transport_open(struct transport *transport, const struct transport_ops *ops,
     return ops == NULL || ops->open == NULL ? 0 : ops->open(transport, arg);
 }
 
+int transport_change(struct transport *transport, const struct transport_ops *ops, void *arg)
+{
+    transport->ops = ops;
+    return ops == NULL || ops->open == NULL ? 0 : ops->open(transport, arg);
+}
+
 const char *transport_failure(const struct transport *transport)
 {
     return transport->ops != NULL && transport->ops->failure != NULL ? transport->ops->failure(transport)

@@ -60,6 +60,10 @@ unsigned transport_listen_flags(const struct transport_ops *ops);
  * or -errno of the ops; either way transport_shut() is due. */
 int transport_open(struct transport *transport, const struct transport_ops *ops, void *arg, int fd, int family);
 
+/* Let these ops carry the bytes from now on, in place of the plain socket; what was read before is none of theirs.
+ * Returns as transport_open(). */
+int transport_change(struct transport *transport, const struct transport_ops *ops, void *arg);
+
 /* Why the last call failed with -EPROTO, in plain words, or what a peer that has left in the handshake did; NULL: it
  * has not begun one. The text is valid until the next call. */
 const char *transport_failure(const struct transport *transport);

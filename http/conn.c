@@ -17,6 +17,7 @@
 #include "http/conn_look.h"
 #include "http/conn_opening.h"
 #include "http/conn_pool.h"
+#include "http/conn_proxied.h"
 #include "http/conn_waits.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -479,6 +480,9 @@ void conn_close(struct conn *conn)
         deadline_cancel(&conn->deadline, conn_reactor(conn));
     }
     close_socket(conn);
+    if (conn->is_proxied) {
+        conn_proxied_drop(conn);
+    }
     enter_conn_state(conn, CONN_CLOSED);
     conn_pool_forget(conn->pool, conn);
     if (conn->task != TASK_RESUME && conn->task != TASK_EXPIRED) {

@@ -98,3 +98,16 @@ void conn_opening_mistaken(struct conn *conn)
     log_write(conn->pool->service->log, LOG_INFO, "the client %s speaks TLS, but %s is a plain HTTP listener%s", peer,
               own, listener_advice(conn));
 }
+
+void conn_opening_headless(struct conn *conn, const char *why, bool is_missing)
+{
+    stat_add(&conn->pool->service->stats.lost, 1);
+    if (!conn_lines_take(&conn->pool->bad_headers)) {
+        return;
+    }
+    char peer[NET_TEXT_MAX], own[NET_TEXT_MAX];
+    peer_format(&conn->peer, peer, sizeof peer);
+    format_own_address(conn, own);
+    log_write(conn->pool->service->log, LOG_INFO, "PROXY header from %s to %s rejected: %s%s", peer, own, why,
+              is_missing ? " (let the proxy send it, or remove ?proxy from the address)" : "");
+}

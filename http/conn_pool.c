@@ -23,6 +23,7 @@ int conn_pool_init(struct conn_pool *pool, struct service *service)
     pool->failed_handshakes = (struct conn_lines){.service = service, .what = "more TLS handshakes have failed"};
     pool->mistaken = (struct conn_lines){.service = service,
                                          .what = "more clients have sent TLS to listeners for plain HTTP"};
+    pool->bad_headers = (struct conn_lines){.service = service, .what = "more PROXY headers were rejected"};
     pool->read_block = mem_alloc(READ_BLOCK_BYTES + READ_SLACK);
     pool->spare_out_capacity = OUT_BLOCK_BYTES;
     pool->spare_out = mem_alloc(OUT_BLOCK_BYTES);
@@ -33,6 +34,8 @@ void conn_pool_done(struct conn_pool *pool)
 {
     conn_lines_done(&pool->failed_handshakes);
     conn_lines_done(&pool->mistaken);
+    conn_lines_done(&pool->bad_headers);
+    mem_free(pool->proxied.places);
     while (pool->slabs != NULL) {
         struct conn_slab *next = pool->slabs->next;
         mem_free(pool->slabs);

@@ -13,6 +13,7 @@
 
 struct conn;
 struct conn_slab;
+struct proxied_entry;
 struct service;
 
 enum {
@@ -20,6 +21,13 @@ enum {
     READ_SLACK = 32,          /* bytes behind whatever a head lies in: they may be read, and mean nothing */
     OUT_BLOCK_BYTES = 65536,  /* the shared output block */
     CONN_SLAB_LEN = 64,       /* connections allocated together */
+};
+
+/* What proxies have said of connections, by connection (http/conn_proxied.c). */
+struct proxied_table {
+    struct proxied_entry **places; /* lists; NULL before the first entry */
+    size_t capacity;               /* places: a power of two, or 0 */
+    size_t used;                   /* entries */
 };
 
 struct conn_pool {
@@ -37,6 +45,8 @@ struct conn_pool {
     int64_t handshakes_ns;               /* so long */
     struct conn_lines failed_handshakes; /* lines about TLS handshakes that fail */
     struct conn_lines mistaken;          /* about TLS that is sent to plain listeners */
+    struct conn_lines bad_headers;       /* about connections without a valid PROXY header */
+    struct proxied_table proxied;        /* of those with one */
     int64_t drain_spell_ns;              /* when the drain begins to leave connections to tasks */
     void (*on_closed)(void *arg, struct conn *conn); /* a connection left the list; its memory is still there */
     void *arg;                                       /* handed to on_closed */

@@ -46,6 +46,7 @@ enum { REFUSAL_MAX = 256 }; /* bytes of what a client that is turned away gets t
  * request, holds nothing of the protocol, and of these functions only read() and advance() are called. */
 struct protocol {
     const char *name; /* "HTTP/1" */
+    bool is_prelude;  /* its first byte is due at once: while it is idle it waits for a head, until deadline_ms() */
 
     /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. Sets
      * conn->has_unread: whether the read may have left bytes behind. */
@@ -132,8 +133,9 @@ struct conn {
     bool has_received : 1;  /* content came in this turn: the deadline of a body starts again */
     bool ends_idle : 1;     /* a stop has ended it between requests: it lingers for a moment only */
     bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */
+    bool is_proxied : 1;    /* a proxy has said whose connection it is: conn_proxied_find() */
     int8_t listener;        /* index of the server's listener that accepted it, or LISTENER_NONE */
-    struct peer peer;       /* the client */
+    struct peer peer;       /* the client; until a PROXY header has come, the proxy */
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/sys.h"
 #include "core/tls_info.h"
 #include "http/limits.h"
+#include "http/proxied.h"
 #include "http/service.h"
 #include "http/site.h"
 
@@ -102,6 +103,10 @@ const char *exchange_scheme(const struct exchange *exchange)
     bool is_secured = (exchange->forwarded & (FORWARDED_HTTP | FORWARDED_HTTPS)) != 0
                           ? (exchange->forwarded & FORWARDED_HTTPS) != 0
                           : exchange_tls(exchange, &info);
+    if (!is_secured && (exchange->forwarded & FORWARDED_HTTP) == 0) {
+        const struct proxied *proxied = exchange_proxied(exchange);
+        is_secured = proxied != NULL && proxied->is_tls;
+    }
     return is_secured ? "https" : "http";
 }
 

@@ -217,6 +217,13 @@ static inline bool exchange_tls(const struct exchange *exchange, struct tls_info
     return exchange->framing->tls(exchange, info);
 }
 
+/* What the proxy in front has said of the connection in the header of the PROXY protocol; NULL: nothing. Valid as long as
+ * the exchange. */
+static inline const struct proxied *exchange_proxied(const struct exchange *exchange)
+{
+    return exchange->framing->proxied(exchange);
+}
+
 /* The first field called name (any case), or NULL; *len gets the length of its value, which is not NUL-terminated. */
 const char *exchange_field(const struct exchange *exchange, const char *name, size_t *len);
 

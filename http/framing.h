@@ -13,6 +13,7 @@
 struct borrowed;
 struct exchange;
 struct prebuilt;
+struct proxied;
 struct tls_info;
 
 enum {
@@ -75,6 +76,9 @@ struct framing {
     /* Whether the connection's handshake was for another host, whose clients are not asked for what those of the host
      * called name are (RFC 9110 section 7.4). */
     bool (*is_misdirected)(const struct exchange *exchange, const char *name, size_t len);
+
+    /* exchange_proxied(). */
+    const struct proxied *(*proxied)(const struct exchange *exchange);
 };
 
 #endif

@@ -45,7 +45,7 @@ static void accept_socket(const struct accepter *accepter, int fd, const struct 
     struct server *server = accepter->server;
     struct peer peer;
     peer_init(&peer, address);
-    uint64_t key = address_key(peer.family, peer.address);
+    uint64_t key = accepter->proxy != NULL ? 0 : address_key(peer.family, peer.address); /* the header tells whose */
     struct conn *conn = NULL;
     enum refusal why = REFUSED_ADDRESS;
     bool has_room = server_has_address_room(server, key);
@@ -73,7 +73,23 @@ static void accept_socket(const struct accepter *accepter, int fd, const struct 
         server_turn_away(server, accepter, fd, &peer, REFUSED_MEMORY);
         return;
     }
-    conn_open(conn, accepter->protocol, accepter->ops, accepter->ops_arg, fd);
+    if (accepter->proxy != NULL) {
+        conn_open(conn, &accepter->proxy->protocol, NULL, NULL, fd);
+    } else {
+        conn_open(conn, accepter->protocol, accepter->ops, accepter->ops_arg, fd);
+    }
+}
+
+/* A proxy has said whose connection it is: the address of that client counts. */
+static bool admit_proxied(void *arg, struct conn *conn)
+{
+    struct server *server = arg;
+    uint64_t key = address_key(conn->peer.family, conn->peer.address);
+    if (server_has_room_inside(server, key) && server_count_address(server, conn, key) == 0) {
+        return true;
+    }
+    server_refuse(server, conn);
+    return false;
 }
 
 static void on_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t peer_len)
@@ -102,12 +118,13 @@ static struct accepter accepter_of(struct server *server, int listener)
 }
 
 /* What the next listener hands to these. */
-static struct accepter *next_accepter(struct server *server, const struct transport_ops *ops)
+static struct accepter *next_accepter(struct server *server, const struct transport_ops *ops, bool is_proxied)
 {
     struct accepter *accepter = &server->accepters[server->listener_count];
     *accepter = accepter_of(server, (int)server->listener_count);
     accepter->ops = ops;
     accepter->ops_arg = &server->tls;
+    accepter->proxy = is_proxied ? &server->proxies[ops != NULL] : NULL;
     return accepter;
 }
 
@@ -234,9 +251,10 @@ static int open_listener(struct server *server, const char *address, bool is_sec
     if (rv == 0 && server->handed != NULL) {
         parsed.handed_fd = net_handed_take(server->handed, &parsed);
     }
-    rv = rv < 0 ? rv
-                : net_listener_open(&server->listeners[server->listener_count], server->service.reactor, &parsed, flags,
-                                    on_accept, next_accepter(server, ops), server->service.log, err, errlen);
+    rv = rv < 0
+             ? rv
+             : net_listener_open(&server->listeners[server->listener_count], server->service.reactor, &parsed, flags,
+                                 on_accept, next_accepter(server, ops, parsed.proxy), server->service.log, err, errlen);
     if (rv < 0) {
         return rv;
     }
@@ -290,10 +308,11 @@ int server_join(struct server *server, const struct server *first, char *err, si
     int rv = 0;
     while (rv == 0 && server->listener_count < first->listener_count) {
         const struct net_listener *other = &first->listeners[server->listener_count];
+        const struct accepter *like = &first->accepters[server->listener_count];
         int handed_fd = server->handed == NULL ? 0 : net_handed_take_twin(server->handed, other);
         rv = net_listener_join(&server->listeners[server->listener_count], server->service.reactor, other, handed_fd,
-                               on_accept, next_accepter(server, first->accepters[server->listener_count].ops),
-                               server->service.log, err, errlen);
+                               on_accept, next_accepter(server, like->ops, like->proxy != NULL), server->service.log,
+                               err, errlen);
         if (rv == 0) {
             add_listener(server);
         }
@@ -350,12 +369,27 @@ const char *server_scheme(const struct server *server, unsigned listener)
                                                                    : "http";
 }
 
+int server_expects_proxy(const struct server *server, unsigned listener)
+{
+    return listener >= server->listener_count ? -1 : server->accepters[listener].proxy != NULL;
+}
+
 /* Life. */
 
 static void serve_static(struct exchange *exchange, void *ctx)
 {
     (void)ctx;
     static_files_serve(exchange->vhost->mounts, exchange);
+}
+
+static void init_proxies(struct server *server)
+{
+    static const struct transport_ops *const ops[] = {NULL, &tls_transport_ops};
+    for (unsigned i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        conn_proxy_init(&server->proxies[i], h1_server_protocol(server->h1), ops[i], &server->tls);
+        server->proxies[i].admit = admit_proxied;
+        server->proxies[i].arg = server;
+    }
 }
 
 int server_create(struct server **server, struct reactor *reactor, struct site *site, const struct log *log)
@@ -375,6 +409,7 @@ int server_create(struct server **server, struct reactor *reactor, struct site *
         server_destroy(s);
         return rv;
     }
+    init_proxies(s);
     *server = s;
     return 0;
 }

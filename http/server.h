@@ -114,6 +114,9 @@ bool server_has_closed(const struct server *server, unsigned listener);
 /* "https" or "http", whichever its clients speak; NULL past the last listener. */
 const char *server_scheme(const struct server *server, unsigned listener);
 
+/* Whether connections of the n-th listener begin with a PROXY header; -1 past the last listener. */
+int server_expects_proxy(const struct server *server, unsigned listener);
+
 struct reactor *server_reactor(const struct server *server);
 
 /* What its requests and handlers see of it: to set its hooks and the host's own, before the first connection. */

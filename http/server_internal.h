@@ -8,6 +8,7 @@
 #include "http/address_table.h"
 #include "http/conn.h"
 #include "http/conn_pool.h"
+#include "http/conn_proxy.h"
 #include "http/h1/h1_protocol.h"
 #include "http/service.h"
 
@@ -28,6 +29,7 @@ struct accepter {
     const struct protocol *protocol; /* what its connections speak */
     const struct transport_ops *ops; /* what carries their bytes; NULL: the socket itself */
     void *ops_arg;                   /* handed to the ops */
+    const struct conn_proxy *proxy;  /* what comes before that, with "?proxy"; else NULL */
     int8_t listener;                 /* its index, or LISTENER_NONE for server_adopt() */
 };
 
@@ -41,6 +43,7 @@ struct server {
     atomic_uint gone_listeners;        /* the set of those that were closed while the server ran; likewise */
     char *asked[SERVER_LISTENERS_MAX]; /* what server_listen() got for each; owned, NULL after server_join() */
     struct net_handed_list *handed;    /* borrowed: server_set_handed(); may be NULL */
+    struct conn_proxy proxies[2];      /* for listeners with "?proxy": plain, and TLS */
     struct tls_opening tls;            /* what connections of TLS listeners begin with; NULLs before server_set_tls() */
     struct address_table addresses;    /* who has how many connections, while max_connections_per_address is set */
 

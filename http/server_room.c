@@ -10,6 +10,7 @@
 #include "http/server_room.h"
 
 #include "core/log.h"
+#include "core/proxy_header.h"
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/access_log.h"
@@ -138,8 +139,24 @@ bool server_make_file_room(void *arg)
     return conn != NULL;
 }
 
+/* Close the one of an address that has waited longest. is_inside: another one is being advanced, so nothing is read. */
+static bool close_idle_of(struct address_entry *entry, bool is_inside)
+{
+    struct conn *conn = find_idle_of(entry);
+    if (conn == NULL || (is_inside && sys_unread_bytes(conn->transport.fd) != 0)) {
+        return false;
+    }
+    if (is_inside) {
+        transport_say_end(&conn->transport);
+        conn_close(conn);
+    } else {
+        conn_close_idle(conn);
+    }
+    return true;
+}
+
 /* Whether an address may have one more. Looks the entry up anew after each close, which may have moved it. */
-static bool has_room_for(struct server *server, uint64_t key)
+static bool has_room_for(struct server *server, uint64_t key, bool is_inside)
 {
     uint64_t cap = server->service.site->limits.max_connections_per_address;
     for (int i = 0; i <= ROOM_TRIES; i++) {
@@ -148,19 +165,26 @@ static bool has_room_for(struct server *server, uint64_t key)
             return true;
         }
         say_full(server, SERVER_CAP_ADDRESS, "max_connections_per_address", cap);
-        struct conn *conn = find_idle_of(entry);
-        if (conn == NULL) {
+        if (!close_idle_of(entry, is_inside)) {
             return false;
         }
-        conn_close_idle(conn);
     }
     return false;
 }
 
+static bool counts_addresses(const struct server *server, uint64_t address)
+{
+    return server->service.site->limits.max_connections_per_address != 0 && address != 0;
+}
+
 bool server_has_address_room(struct server *server, uint64_t address)
 {
-    return server->service.site->limits.max_connections_per_address == 0 || address == 0 ||
-           has_room_for(server, address);
+    return !counts_addresses(server, address) || has_room_for(server, address, false);
+}
+
+bool server_has_room_inside(struct server *server, uint64_t address)
+{
+    return !counts_addresses(server, address) || has_room_for(server, address, true);
 }
 
 bool server_make_room(struct server *server)
@@ -175,7 +199,7 @@ bool server_make_room(struct server *server)
 
 int server_count_address(struct server *server, struct conn *conn, uint64_t address)
 {
-    if (server->service.site->limits.max_connections_per_address == 0 || address == 0) {
+    if (!counts_addresses(server, address)) {
         return 0;
     }
     struct address_entry *entry = address_table_add(&server->addresses, address);
@@ -210,16 +234,37 @@ void server_uncount_address(struct server *server, struct conn *conn)
     conn->address_next->address_prev = conn->address_prev;
 }
 
-/* What it has sent already is read, so that the close is no reset that takes the response away. */
-void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer,
-                      enum refusal why)
+/* What a newcomer has sent, without the header of a proxy, which names its client. */
+struct scrap {
+    char bytes[SCRAP_BYTES];
+    size_t begin, len; /* what is no header, and its length */
+    struct peer peer;  /* the client */
+};
+
+static void take_scrap(struct scrap *scrap, int fd, const struct peer *peer, bool is_proxied)
+{
+    struct proxy_header header;
+    ssize_t got = sys_recv(fd, scrap->bytes, sizeof scrap->bytes);
+    scrap->begin = 0;
+    scrap->len = got > 0 ? (size_t)got : 0;
+    scrap->peer = peer == NULL ? (struct peer){.family = AF_UNSPEC} : *peer;
+    if (is_proxied && proxy_header_read(&header, scrap->bytes, scrap->len) == PROXY_WHOLE) {
+        scrap->begin = header.len;
+        scrap->len -= header.len;
+        if (header.has_addresses) {
+            peer_init(&scrap->peer, (const struct sockaddr *)&header.source);
+        }
+    }
+}
+
+/* Send a client what the protocol says to those without room, and count it. */
+static void say_no_room(struct server *server, int fd, bool is_plain, const struct peer *peer, char *received,
+                        size_t received_len, enum refusal why)
 {
     struct service *service = &server->service;
-    char scrap[SCRAP_BYTES], text[REFUSAL_MAX];
-    ssize_t got = sys_recv(fd, scrap, sizeof scrap);
-    size_t scrap_len = got > 0 ? (size_t)got : 0;
+    char text[REFUSAL_MAX];
     /* A text needs a handshake first, where it is not the socket that carries it. */
-    size_t len = accepter->ops != NULL ? 0 : accepter->protocol->refuse(service, scrap, scrap_len, text);
+    size_t len = is_plain ? h1_server_protocol(server->h1)->refuse(service, received, received_len, text) : 0;
     ssize_t sent = len == 0 ? 0 : sys_send(fd, text, len, false);
     if (sent > 0) {
         stat_add(&service->stats.requests, 1);
@@ -227,16 +272,34 @@ void server_turn_away(struct server *server, const struct accepter *accepter, in
         stat_add(&service->stats.bytes_sent, (uint64_t)sent);
     }
     if (service->hooks.finished != NULL) {
-        outcome_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
+        outcome_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, received, received_len,
                             len > 0 && sent == (ssize_t)len ? OUTCOME_COMPLETE : OUTCOME_GONE);
     }
     if (service->counts != NULL) {
         metrics_counts_add_refused(service->counts, why, 503, sent > 0 ? (uint64_t)sent : 0);
     }
     if (service->access != NULL) {
-        access_log_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, scrap, scrap_len,
+        access_log_turned_away(service, peer, 503, sent > 0 ? (uint64_t)sent : 0, received, received_len,
                                sent == (ssize_t)len);
     }
+}
+
+/* What it has sent already is read, so that the close is no reset that takes the response away. */
+void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer,
+                      enum refusal why)
+{
+    struct scrap scrap;
+    take_scrap(&scrap, fd, peer, accepter->proxy != NULL);
+    say_no_room(server, fd, accepter->ops == NULL, scrap.peer.family == AF_UNSPEC ? NULL : &scrap.peer,
+                scrap.bytes + scrap.begin, scrap.len, why);
     sys_shutdown_write(fd);
     sys_close(fd);
+}
+
+void server_refuse(struct server *server, const struct conn *conn)
+{
+    struct scrap scrap;
+    take_scrap(&scrap, conn->transport.fd, &conn->peer, false);
+    bool is_plain = server->accepters[conn->listener].ops == NULL;
+    say_no_room(server, conn->transport.fd, is_plain, &conn->peer, scrap.bytes, scrap.len, REFUSED_ADDRESS);
 }

@@ -17,6 +17,9 @@ struct server;
  * it. */
 bool server_has_address_room(struct server *server, uint64_t address);
 
+/* The same while a connection is being advanced: closes only those that have sent nothing since. */
+bool server_has_room_inside(struct server *server, uint64_t address);
+
 /* Whether one more connection of anybody may be opened; closes an idle one for it. */
 bool server_make_room(struct server *server);
 
@@ -41,5 +44,8 @@ void server_uncount_address(struct server *server, struct conn *conn);
  * memory. peer, its address, may be NULL. */
 void server_turn_away(struct server *server, const struct accepter *accepter, int fd, const struct peer *peer,
                       enum refusal why);
+
+/* The same for a connection whose address has become known and has no room; the caller ends it. */
+void server_refuse(struct server *server, const struct conn *conn);
 
 #endif

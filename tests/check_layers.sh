@@ -29,7 +29,7 @@ the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http
 HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/(server|ws/).*|core/(sys|net)[.]h
 the frames of a WebSocket know nothing but memory ; http/ws/ws_frame*.[ch] http/ws/ws_mask*.[ch] http/ws/ws_utf8*.[ch] http/ws/ws_reader*.[ch] ; - ; http/ws/ws_(frame|mask|utf8|reader).*|core/(mem|utf8)[.]h ; -
 a WebSocket knows neither HTTP/1 nor the server nor the kernel ; http/ws/*.[ch] ; - ; .* ; http/(server|h1/).*|core/(sys|net)[.]h
-a connection knows neither the server nor what is spoken on it ; http/conn*.[ch] ; - ; (core/|http/conn)[^/]*|http/(outcome|peer|service|site|limits)[.]h ; -
+a connection knows neither the server nor what is spoken on it ; http/conn*.[ch] ; - ; (core/|http/conn)[^/]*|http/(outcome|peer|proxied|service|site|limits|trusted_proxies)[.]h ; -
 the server knows one header of HTTP/1 ; http/server*.[ch] ; - ; (core|http)/[^/]*|http/h1/h1_protocol[.]h ; -
 the program does not look into the server ; core/program/*.[ch] evserve.c main.c ; - ; .* ; http/(conn|framing|server_|h1/h1).*
 END

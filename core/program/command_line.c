@@ -38,7 +38,7 @@ static const char usage[] =
     "  --listen ADDR  listen on HOST:PORT, [IPv6]:PORT, :PORT, unix:PATH, unix:@NAME or fd:N; may be repeated\n"
     "                 (default: the script's addresses, or 127.0.0.1:8080). unix:PATH?mode=660 sets file permissions\n"
     "                 :443?tls, and ?tls behind any other address, serves HTTPS there; :80?redirect_https redirects\n"
-    "                 all requests to it\n"
+    "                 all requests to it; ?proxy requires the PROXY protocol (haproxy: send-proxy-v2)\n"
     "  --tls-cert FILE   the certificate, in PEM, with the intermediate ones behind it; may be repeated: the first is\n"
     "                 the default, others are chosen by server name. Without it, the script's (app.tls), which\n"
     "                 can also ask clients for certificates\n"

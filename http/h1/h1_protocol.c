@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "core/tls.h"
 #include "http/access_log.h"
+#include "http/conn_proxied.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_body.h"
 #include "http/h1/h1_deadline.h"
@@ -53,6 +54,11 @@ static bool is_exchange_misdirected(const struct exchange *exchange, const char 
     return h1->is_secured && tls_is_misdirected(&h1->conn->transport, name, len);
 }
 
+static const struct proxied *proxied_of_exchange(const struct exchange *exchange)
+{
+    return conn_proxied_find(h1_of(exchange)->conn);
+}
+
 static const struct framing h1_framing = {
     .begin = h1_begin,
     .prebuilt = h1_prebuilt,
@@ -71,6 +77,7 @@ static const struct framing h1_framing = {
     .tls = tls_of_exchange,
     .interim = h1_interim,
     .is_misdirected = is_exchange_misdirected,
+    .proxied = proxied_of_exchange,
 };
 
 /* The protocol. */

@@ -892,6 +892,10 @@ class server
     {
         return detail::view(handle_ == nullptr ? nullptr : evserve_scheme(handle_, listener));
     }
+    bool expects_proxy(unsigned listener = 0) const noexcept
+    {
+        return handle_ != nullptr && evserve_expects_proxy(handle_, listener) == 1;
+    }
     evs_stats stats() const noexcept
     {
         evs_stats stats = {};

@@ -121,7 +121,10 @@ void new_addresses_log(const struct worker *first, unsigned number, uint32_t gon
     for (unsigned i = 0; (address = server_address(first->server, i)) != NULL; i++) {
         if (i >= number) {
             bool is_https = strcmp(server_scheme(first->server, i), "https") == 0;
-            log_write(first->log, LOG_INFO, "listening on %s%s", address, is_https ? " (HTTPS)" : "");
+            bool is_proxied = server_expects_proxy(first->server, i) == 1;
+            const char *plain = is_proxied ? " (PROXY protocol)" : "";
+            const char *secured = is_proxied ? " (HTTPS, PROXY protocol)" : " (HTTPS)";
+            log_write(first->log, LOG_INFO, "listening on %s%s", address, is_https ? secured : plain);
         } else if ((gone >> i & 1) != 0) {
             log_write(first->log, LOG_INFO, "no longer listening on %s", address);
         }

@@ -366,7 +366,8 @@ function timer:cancel() end
 app.version = ""
 
 --- Listen on an address: "127.0.0.1:8080", "[::1]:8080", ":8080", "unix:/run/x.sock", "unix:@name", "fd:3".
---- HTTPS: ":443?tls". Call it once for each address.
+--- HTTPS: ":443?tls". Behind a proxy that sends the PROXY protocol: "127.0.0.1:8081?proxy". Call it once for each
+--- address.
 ---@param address string
 function app.listen(address) end
 

@@ -35,7 +35,7 @@ def binary(variable):
 
 def parse_address(text):
     """("127.0.0.1", 8080) of "127.0.0.1:8080", "[::1]:8080" or "[::1]:8080 (HTTPS)"; the path of "unix:PATH"."""
-    text = text.removesuffix(" (HTTPS)")
+    text = re.sub(r" \((HTTPS|PROXY protocol|, )+\)$", "", text)
     if text.startswith("unix:"):
         return text[len("unix:"):]
     host, _, port = text.rpartition(":")

@@ -98,6 +98,33 @@ static void options_follow_any_address(void **state)
     assert_true(address.tls);
 }
 
+static void proxies_may_be_required_on_any_address(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool tls, redirects;
+        int mode;
+    } rows[] = {
+        {"127.0.0.1:80?proxy", false, false, -1},
+        {"fd:3?proxy", false, false, -1},
+        {":443?tls&proxy", true, false, -1},
+        {":80?proxy&redirect_https=443", false, true, -1},
+        {"unix:/x?mode=660&proxy&tls", true, false, 0660},
+        {"unix:@x?proxy", false, false, -1},
+    };
+    struct net_address address;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(net_address_parse(&address, rows[i].text, NULL, 0), 0);
+        assert_true(address.proxy);
+        assert_int_equal(address.tls, rows[i].tls);
+        assert_int_equal(address.redirects, rows[i].redirects);
+        assert_int_equal(address.mode, rows[i].mode);
+    }
+    assert_int_equal(net_address_parse(&address, ":80?tls", NULL, 0), 0);
+    assert_false(address.proxy);
+}
+
 static void addresses_that_redirect_may_name_a_port(void **state)
 {
     (void)state;
@@ -254,7 +281,7 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"unix:/x?mode=00000", "the mode must be octal"},
         {"unix:/x?mode=660,", "the mode must be octal"},
         {"unix:/x?mod=660",
-         "unknown option \"mod\": there are ?tls, ?redirect_https, and ?mode=660 of a unix: address"},
+         "unknown option \"mod\": there are ?tls, ?proxy, ?redirect_https, and ?mode=660 of a unix: address"},
         {"unix:/x?", "unknown option \"\""},
         {"unix:/x?mode", "unknown option \"mode\""},
         {"unix:/x?MODE=660", "unknown option \"MODE\""},
@@ -278,9 +305,12 @@ static void bad_addresses_are_refused_with_a_text_that_names_them(void **state)
         {"unix:/x?tls&mode=660&redirect_https=443", "contradict each other"},
         {"127.0.0.1:80?TLS", "unknown option \"TLS\""},
         {"127.0.0.1:80?tls=1", "unknown option \"tls=1\""},
-        {"127.0.0.1:80?tlsx", "unknown option \"tlsx\": there are ?tls, ?redirect_https, and ?mode=660 of a unix: address"},
+        {"127.0.0.1:80?tlsx",
+         "unknown option \"tlsx\": there are ?tls, ?proxy, ?redirect_https, and ?mode=660 of a unix: address"},
         {"127.0.0.1:80?tls&tls", "the option \"tls\" occurs twice"},
-        {"127.0.0.1:80?tls&proxy=1", "unknown option \"proxy\""},
+        {"127.0.0.1:80?tls&proxy=1", "unknown option \"proxy=1\""},
+        {"127.0.0.1:80?PROXY", "unknown option \"PROXY\""},
+        {"127.0.0.1:80?proxy&tls&proxy", "the option \"proxy\" occurs twice"},
         {"127.0.0.1:80?mode=660", "the option \"mode\" is for unix: addresses"},
         {"fd:3?mode=660", "the option \"mode\" is for unix: addresses"},
         {"127.0.0.1?tls", "expected HOST:PORT"},
@@ -339,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses_are_parsed_and_formatted_back),
         cmocka_unit_test(options_follow_any_address),
+        cmocka_unit_test(proxies_may_be_required_on_any_address),
         cmocka_unit_test(addresses_that_redirect_may_name_a_port),
         cmocka_unit_test(inherited_fds_are_parsed),
         cmocka_unit_test(an_abstract_name_is_as_long_as_it_is_written),
