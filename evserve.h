@@ -280,6 +280,48 @@ struct evs_mount {
     const struct evs_asset *assets;
 };
 
+/* ---- Reverse proxy ---- */
+
+/* Requests below a prefix, with every method, go to another server (an upstream), and its responses to the clients, both
+ * as they come. evserve_start() copies all of it:
+ *
+ *     static const char *const upstreams[] = {"http://127.0.0.1:3000", NULL};
+ *     static const struct evs_proxy proxies[] = {{.prefix = "/api", .upstreams = upstreams}, {.prefix = NULL}};
+ *
+ * Routes and files with a more specific path come first. An upstream gets the request as the client sent it, except for
+ * fields about the connection, and with X-Forwarded-For, -Proto and -Host, X-Request-Id and Via. If nothing of a response
+ * has come, and the request did not reach the upstream or may be repeated, another upstream is asked. Without a response
+ * the client gets 502, 503 or 504, and the log says why. WebSockets pass through. deny_connect and allow_connect
+ * hold. */
+struct evs_proxy {
+    const char *prefix;           /* "/api" or "/"; NULL ends the array */
+    const char *const *upstreams; /* URLs, at most 32, ended by NULL: "http://127.0.0.1:3000", "https://app.internal",
+                                   * "http+unix:/run/app.sock". A path in one goes before that of each request */
+    const char *host;             /* the Host field for upstreams; "upstream": that of the URL. NULL: the client's */
+
+    /* Fields of the request for the upstream, which a NULL name ends: set, or with a NULL value removed. */
+    const struct evs_field *headers;
+
+    uint32_t connect_timeout_ms; /* for the connection, TLS included; 0: 5 s */
+    uint32_t timeout_ms;         /* until a response begins, and between two pieces of it; 0: 60 s */
+    uint32_t tunnel_timeout_ms;  /* how long a WebSocket may be silent in both directions; 0: 10 min */
+    unsigned tries;              /* upstreams that a request is sent to at most; 0: all */
+    unsigned max_fails;       /* failures in a row after which an upstream gets no requests for fail_timeout_ms, unless
+                                  * all have failed; 0: 1 */
+    uint32_t fail_timeout_ms; /* 0: 10 s */
+    int keepalive;            /* idle connections that each thread keeps to an upstream; 0: 64, -1: none */
+    int strip_prefix;         /* the upstream sees the path without the prefix */
+
+    /* TLS to upstreams. Relative paths start where the server was started. */
+    int trust_anybody;                /* the upstream's certificate is not looked at */
+    const char *ca_file;              /* PEM: authorities to trust; NULL: those of the system */
+    const char *cert_file, *key_file; /* PEM: a certificate of ours with its key, or NULL */
+    const char *server_name;          /* whose certificate it must be; NULL: the host of the URL */
+
+    const struct evs_limits *limits; /* of its requests, such as max_body; NULL: the server's */
+    unsigned flags;                  /* EVS_HALF_CLOSE, EVS_NO_ACCESS_LOG */
+};
+
 /* ---- Rules ---- */
 
 /* What holds for all requests below a prefix, whatever responds to them: files, routes in C and Lua, or the server
@@ -748,6 +790,9 @@ struct evserve_config {
     /* Files in place of texts about errors, which NULL statuses end. A status that has a page here and in the script is a
      * mistake. */
     const struct evs_error_page *error_pages;
+
+    /* Requests that go to other servers. A NULL prefix ends the array. */
+    const struct evs_proxy *proxies;
 };
 
 /* A listening socket that one program hands over to another. */

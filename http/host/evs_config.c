@@ -16,6 +16,7 @@
 #include "http/host/evs_auth.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
+#include "http/host/evs_proxy_copies.h"
 #include "http/host/evs_rules.h"
 #include "http/host/reload.h"
 #include "http/hsts.h"
@@ -225,6 +226,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->mounts);
     mem_free((void *)(uintptr_t)kept->rules);
     mem_free((void *)(uintptr_t)kept->error_pages);
+    mem_free((void *)(uintptr_t)kept->proxies);
     mem_free((void *)(uintptr_t)kept->acme);
     mem_free((void *)(uintptr_t)kept->hsts);
     mem_free((void *)(uintptr_t)kept->access_log);
@@ -247,6 +249,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->rules = config->rules == NULL ? NULL : evs_rules_copy(config->rules);
     kept->error_pages = config->error_pages == NULL ? NULL : evs_error_pages_copy(config->error_pages);
+    kept->proxies = config->proxies == NULL ? NULL : evs_proxies_copy(config->proxies);
     kept->acme = config->acme == NULL ? NULL : mem_copy_text(config->acme);
     kept->hsts = config->hsts == NULL ? NULL : mem_copy_text(config->hsts);
     kept->access_log = config->access_log == NULL ? NULL : mem_copy_text(config->access_log);
@@ -270,6 +273,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->mounts == NULL) == (config->mounts == NULL) &&
                     (kept->rules == NULL) == (config->rules == NULL) &&
                     (kept->error_pages == NULL) == (config->error_pages == NULL) &&
+                    (kept->proxies == NULL) == (config->proxies == NULL) &&
                     (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL) &&
                     (kept->access_log == NULL) == (config->access_log == NULL) &&
                     (kept->access_log_format == NULL) == (config->access_log_format == NULL) &&

@@ -13,6 +13,7 @@
 #include "http/acme.h"
 #include "http/host/evs_auth.h"
 #include "http/host/evs_mounts.h"
+#include "http/host/evs_proxies.h"
 #include "http/host/evs_routes.h"
 #include "http/host/evs_rules.h"
 #include "http/metrics_hosts.h"
@@ -42,6 +43,7 @@ void offer_destroy(struct offer *offer)
         }
         site_destroy(offer->site);
         evs_routes_destroy(offer->routes);
+        evs_proxies_destroy(offer->proxies);
         mem_free(offer);
     }
 }
@@ -127,6 +129,16 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
             return rv;
         }
         offer->site->has_metrics = evs_routes_have_metrics(offer->routes);
+    }
+    if (config->proxies != NULL) {
+        const struct evs_proxies_place place = {.router = offer->site->default_host.router,
+                                                .outbound = config->host.outbound,
+                                                .base_fd = config->base_fd,
+                                                .name = "evserve_config.proxies"};
+        int rv = evs_proxies_create(&offer->proxies, config->proxies, &place, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
     }
     int rv = config->script == NULL ? 0 : open_script(offer, config, reactor, log, err, errlen);
     return rv < 0 ? rv : set_own(offer, config, err, errlen);

@@ -11,6 +11,8 @@
 
 struct evs_error_page;
 struct evs_mount;
+struct evs_proxies;
+struct evs_proxy;
 struct evs_route;
 struct evs_routes;
 struct evs_rule;
@@ -27,6 +29,7 @@ struct offer_config {
     const struct evs_mount *mounts; /* more directories, ended by a NULL prefix, or NULL; win over the script's */
     const struct evs_rule *rules;   /* ended by a NULL prefix, or NULL; beside the script's */
     const struct evs_error_page *error_pages; /* ended by NULL statuses, or NULL; beside those of the script */
+    const struct evs_proxy *proxies;          /* ended by a NULL prefix, or NULL */
     const struct evs_route *routes;           /* in C, ended by a NULL route, or NULL */
     const char *script;                       /* path of the script, or NULL */
     const char *acme;                         /* directory of ACME challenges, or NULL; wins over the script's */
@@ -45,6 +48,7 @@ struct offer_config {
 struct offer {
     struct site *site;              /* owned */
     struct evs_routes *routes;      /* owned; NULL without any */
+    struct evs_proxies *proxies;    /* likewise */
     struct script *script;          /* owned; NULL without one */
     const struct script_kind *kind; /* of script */
     bool adds_tls;                  /* of its config */

@@ -22,6 +22,7 @@
 #include "http/error_pages.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_config.h"
+#include "http/host/evs_proxies.h"
 #include "http/host/evs_routes.h"
 #include "http/host/offer.h"
 #include "http/metrics_board.h"
@@ -198,6 +199,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .mounts = config->mounts,
         .rules = config->rules,
         .error_pages = config->error_pages,
+        .proxies = config->proxies,
         .routes = config->routes,
         .script = config->script,
         .acme = config->acme,
@@ -250,6 +252,9 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
     }
     if (rv >= 0) {
         rv = evs_routes_settle_limits(offer->routes, &offer->site->limits, err, errlen);
+    }
+    if (rv >= 0) {
+        rv = evs_proxies_settle_limits(offer->proxies, &offer->site->limits, err, errlen);
     }
     if (rv < 0) {
         offer_destroy(offer);
