@@ -158,6 +158,9 @@ static int request_index(lua_State *L)
             return 1;
         }
     }
+    if (exchange == NULL && field == REQUEST_USER) { /* a field of many a middleware, which may have set none */
+        return 1;
+    }
     if (exchange == NULL) {
         char what[32];
         snprintf(what, sizeof what, "req.%s", field_names[field]);
@@ -206,7 +209,8 @@ static int request_newindex(lua_State *L)
     lua_settop(L, 3);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, -1)) {
+    bool is_user = lua_isnumber(L, -1) && lua_tointeger(L, -1) == REQUEST_USER;
+    if (!lua_isnil(L, -1) && !is_user) { /* the user may also be known to middleware */
         script_raise(L, "req.%s is read-only", lua_tostring(L, 2));
     }
     lua_pop(L, 1);

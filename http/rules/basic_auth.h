@@ -22,7 +22,7 @@ enum {
     BASIC_AUTH_REALM_MAX = 128,   /* bytes of a realm */
     BASIC_AUTH_THREADS_MAX = 4,   /* of a server that hash passwords */
     BASIC_AUTH_WAITING_MAX = 256, /* requests of a server that wait for one of them; further ones get 503 */
-    BASIC_AUTH_FRESH_MS = 1000,
+    BASIC_AUTH_FRESH_MS = 500,
 };
 
 /* Who knows the passwords, instead of a file. */

@@ -71,6 +71,7 @@ local app = {}
 ---@field cookies table<string, string> values as sent; the first value of a repeated name
 ---@field body string the whole body, or "" if there is none; waits until it has arrived
 ---@field peer string the client's address: "127.0.0.1:40312"
+---@field user any the name that app.basic_auth has accepted, or what middleware has put there
 ---@field scheme "http"|"https"
 ---@field tls evserve.Tls? what TLS has agreed on; nil for a connection without TLS
 ---@field id string unique to this request; log it and show it to the client
@@ -430,6 +431,19 @@ function app.allow(prefix, networks) end
 ---@param prefix string "/", "/internal"
 ---@param networks string|string[] "192.0.2.0/24", "all"
 function app.deny(prefix, networks) end
+
+--- Ask for a name and a password below a prefix: of a file that htpasswd writes, or that a function accepts; false lets
+--- everybody in. The handler finds the name in req.user.
+---@param prefix string "/admin"
+---@param who string|false|fun(user: string, password: string, req: evserve.Request): boolean?
+---@param options? { realm?: string }
+function app.basic_auth(prefix, who, options) end
+
+--- Send a file in place of the server's own text about an error. A status of its own wins over its class.
+---@param statuses integer|string|(integer|string)[] 404, "4xx", { 410, "5xx" }
+---@param file string "pages/404.html"
+---@param options? { for_proxied?: boolean }
+function app.error_page(statuses, file, options) end
 
 ---@param path string
 ---@param options evserve.RouteOptions

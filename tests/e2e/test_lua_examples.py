@@ -39,6 +39,9 @@ from origin import Origin
 FILES = (
     ("public/hello.txt", "hello from a file\n"),
     ("public/index.html", "<h1>hello</h1>\n"),
+    ("users.htpasswd", "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"),
+    ("pages/404.html", "<p>lost\n"),
+    ("pages/sorry.html", "<p>sorry\n"),
     ("challenges/some_token", "some_token.thumbprint"),
     ("users.lua", 'return function(users)\n    users.get("", function() return { "ann", "bob" } end)\nend\n'),
 )

@@ -203,6 +203,7 @@ static const struct answer *serve_text(const char *request, unsigned allowed)
     struct exchange *exchange = scene.exchange;
     struct parser parser;
     exchange->site = scene.site;
+    exchange->vhost = &scene.site->default_host;
     exchange->head = (struct head){.fields = exchange->head.fields, .field_capacity = FIELDS};
     exchange->head_data = text;
     parser_reset(&parser);
