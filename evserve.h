@@ -403,6 +403,33 @@ struct evs_error_page {
     int for_proxied;      /* 1: for responses of other servers that app.proxy passes on, too */
 };
 
+/* ---- Hosts ---- */
+
+/* What is served under one name or several:
+ *
+ *     static const char *const names[] = {"example.org", "*.example.org", NULL};
+ *     static const struct evs_vhost hosts[] = {{.names = names, .routes = routes, .mounts = mounts}, {.names = NULL}};
+ *     config.hosts = hosts;
+ *
+ * A name is "example.org", an address ("192.0.2.1", "::1"), or a wildcard: "*.example.org" is for all names that end in
+ * ".example.org", with any number of labels in front. Case, ports and a dot at the end do not matter. A name itself
+ * comes before wildcards, and the longest wildcard before others. A site has at most 1000 names, those of the script's
+ * hosts (app.host) included; hosts here win over those of the script that have the same names.
+ *
+ * A host shares nothing with the default host or with others: what is to be served under two names is given twice.
+ * Certificates are chosen by the name that the client asks for in its handshake: name them in evs_certificate.name.
+ * evserve_start() copies all of it, except assets. */
+struct evs_vhost {
+    const char *const *names;                 /* at least one, ended by NULL; NULL ends the array of hosts */
+    const struct evs_route *routes;           /* ended by a NULL route, or NULL */
+    const struct evs_mount *mounts;           /* ended by a NULL prefix, or NULL */
+    const struct evs_rule *rules;             /* ended by a NULL prefix, or NULL */
+    const struct evs_error_page *error_pages; /* ended by NULL statuses, or NULL */
+    const struct evs_proxy *proxies;          /* ended by a NULL prefix, or NULL */
+    const struct evs_limits *limits;          /* of its requests, before those of a route; NULL: the server's */
+    int no_access_log;                        /* 1: its requests are not in the access log */
+};
+
 /* ---- Finished requests ---- */
 
 /* How a request ended. */
@@ -793,6 +820,13 @@ struct evserve_config {
 
     /* Requests that go to other servers. A NULL prefix ends the array. */
     const struct evs_proxy *proxies;
+
+    /* What is served under names of its own; NULL names end the array. What the members above say of routes, mounts,
+     * rules and error pages is for all other names, that of the default host. unknown_host is for those: 404 or 421
+     * refuses them with this status, 200 has the default host serve them, 0 leaves it to the script, whose default is
+     * to serve them. */
+    const struct evs_vhost *hosts;
+    uint64_t unknown_host;
 };
 
 /* A listening socket that one program hands over to another. */

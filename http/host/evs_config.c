@@ -18,11 +18,13 @@
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_proxy_copies.h"
 #include "http/host/evs_rules.h"
+#include "http/host/evs_vhosts.h"
 #include "http/host/reload.h"
 #include "http/hsts.h"
 #include "http/limits.h"
 #include "http/metrics_hosts.h"
 #include "http/trusted_proxies.h"
+#include "http/vhost.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -118,6 +120,11 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
     }
     if (copy->acme != NULL && copy->acme[0] == '\0') {
         return error_text(err, errlen, -EINVAL, "evserve_config.acme is empty, expected a directory, or NULL for none");
+    }
+    if (copy->unknown_host != 0 && copy->unknown_host != 200 && copy->unknown_host != 404 &&
+        copy->unknown_host != 421) {
+        return error_text(err, errlen, -EINVAL, "evserve_config.unknown_host is %llu, expected 200, 404 or 421",
+                          (unsigned long long)copy->unknown_host);
     }
     if (check_access_log(copy, err, errlen) < 0) {
         return -EINVAL;
@@ -225,6 +232,7 @@ void evs_config_drop(struct evserve_config *kept)
     drop_routes((struct evs_route *)(uintptr_t)kept->routes);
     mem_free((void *)(uintptr_t)kept->mounts);
     mem_free((void *)(uintptr_t)kept->rules);
+    mem_free((void *)(uintptr_t)kept->hosts);
     mem_free((void *)(uintptr_t)kept->error_pages);
     mem_free((void *)(uintptr_t)kept->proxies);
     mem_free((void *)(uintptr_t)kept->acme);
@@ -248,6 +256,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->routes = config->routes == NULL ? NULL : copy_routes(config->routes, route_size(config->size));
     kept->mounts = config->mounts == NULL ? NULL : evs_mounts_copy(config->mounts);
     kept->rules = config->rules == NULL ? NULL : evs_rules_copy(config->rules);
+    kept->hosts = config->hosts == NULL ? NULL : evs_vhosts_copy(config->hosts);
     kept->error_pages = config->error_pages == NULL ? NULL : evs_error_pages_copy(config->error_pages);
     kept->proxies = config->proxies == NULL ? NULL : evs_proxies_copy(config->proxies);
     kept->acme = config->acme == NULL ? NULL : mem_copy_text(config->acme);
@@ -272,6 +281,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->routes == NULL) == (config->routes == NULL) &&
                     (kept->mounts == NULL) == (config->mounts == NULL) &&
                     (kept->rules == NULL) == (config->rules == NULL) &&
+                    (kept->hosts == NULL) == (config->hosts == NULL) &&
                     (kept->error_pages == NULL) == (config->error_pages == NULL) &&
                     (kept->proxies == NULL) == (config->proxies == NULL) &&
                     (kept->acme == NULL) == (config->acme == NULL) && (kept->hsts == NULL) == (config->hsts == NULL) &&
@@ -328,17 +338,43 @@ int evs_config_apply(struct limits *limits, const struct evserve_config *config,
     return rv < 0 ? rv : limits_check(limits, err, errlen);
 }
 
-int evs_config_apply_route(struct limits *limits, const struct evs_limits *own, char *err, size_t errlen)
+static int check_limits_size(const struct evs_limits *own, char *err, size_t errlen)
 {
-    int rv = 0;
     if (own->size < offsetof(struct evs_limits, body_timeout_ms) || own->size > sizeof *own) {
         return error_text(err, errlen, -EINVAL, "size is %zu, expected sizeof(struct evs_limits), %zu", own->size,
                           sizeof *own);
     }
+    return 0;
+}
+
+int evs_config_apply_route(struct limits *limits, const struct evs_limits *own, char *err, size_t errlen)
+{
+    int rv = check_limits_size(own, err, errlen);
     for (size_t i = 0; i < SETTING_COUNT && rv == 0; i++) {
         if (settings[i].scope == LIMIT_ROUTE) {
             rv = apply(limits, &settings[i], own, settings[i].of_route, err, errlen);
         }
     }
     return rv < 0 ? rv : limits_check(limits, err, errlen);
+}
+
+int evs_config_apply_host(struct vhost *vhost, const struct evs_limits *own, char *err, size_t errlen)
+{
+    struct limits checked;
+    limits_init(&checked);
+    int rv = check_limits_size(own, err, errlen);
+    for (size_t i = 0; i < SETTING_COUNT && rv == 0; i++) {
+        uint64_t value;
+        memcpy(&value, (const char *)own + settings[i].of_route, sizeof value);
+        if (settings[i].scope != LIMIT_ROUTE || value == 0) {
+            continue;
+        }
+        const struct limit_info *limit = limits_find(settings[i].name);
+        value = value == EVSERVE_ZERO ? 0 : value;
+        rv = limits_set(&checked, limit, value, err, errlen);
+        if (rv == 0 && vhost_set_limit(vhost, limit, value) < 0) {
+            rv = error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
+        }
+    }
+    return rv;
 }

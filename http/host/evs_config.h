@@ -8,6 +8,7 @@
 struct evs_limits;
 struct evserve_config;
 struct limits;
+struct vhost;
 
 /* Read a config that may be of an older release, and then is shorter: members that it lacks get their defaults. The
  * strings still belong to the host. Returns 0, or -EINVAL or -ERANGE with a text in err that names the member. */
@@ -25,5 +26,8 @@ int evs_config_apply(struct limits *limits, const struct evserve_config *config,
 
 /* The same for the limits of a route; limits holds those of the server before. */
 int evs_config_apply_route(struct limits *limits, const struct evs_limits *own, char *err, size_t errlen);
+
+/* Set them for a host of a site; whether they contradict each other is seen when the host is settled. */
+int evs_config_apply_host(struct vhost *vhost, const struct evs_limits *own, char *err, size_t errlen);
 
 #endif

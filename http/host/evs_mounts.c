@@ -55,7 +55,7 @@ static const struct evs_type *put_types(struct evs_block *block, const struct ev
     return copy;
 }
 
-static struct evs_mount *put_mounts(struct evs_block *block, const struct evs_mount *mounts)
+struct evs_mount *evs_mounts_put(struct evs_block *block, const struct evs_mount *mounts)
 {
     size_t count = 0;
     while (mounts[count].prefix != NULL) {
@@ -81,9 +81,9 @@ static struct evs_mount *put_mounts(struct evs_block *block, const struct evs_mo
 struct evs_mount *evs_mounts_copy(const struct evs_mount *mounts)
 {
     struct evs_block block = {0};
-    put_mounts(&block, mounts);
+    evs_mounts_put(&block, mounts);
     block = (struct evs_block){.data = mem_alloc(block.used)};
-    return block.data == NULL ? NULL : put_mounts(&block, mounts);
+    return block.data == NULL ? NULL : evs_mounts_put(&block, mounts);
 }
 
 /* Mounting. */
@@ -185,24 +185,24 @@ static const char *member_of_error(const struct evs_mount *mount, int error)
     return error == -EBADMSG ? "." : error == -ENOSPC || mount->dir == NULL ? ": " : ".dir: ";
 }
 
-int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, char *err, size_t errlen)
+int evs_mounts_add(struct static_mounts *added, const struct evs_mount *mounts, const char *name, char *err,
+                   size_t errlen)
 {
     for (size_t i = 0; mounts[i].prefix != NULL; i++) {
         char why[512];
-        char where[64];
+        char where[128];
         struct mount_reading reading;
         int rv = read_options(&reading, &mounts[i], why, sizeof why);
-        snprintf(where, sizeof where, "evserve_config.mounts[%zu].", i);
+        snprintf(where, sizeof where, "%s[%zu].", name, i);
         reading.options.where = where;
         if (rv < 0) {
-            return error_text(err, errlen, rv, "evserve_config.mounts[%zu].%s", i, why);
+            return error_text(err, errlen, rv, "%s[%zu].%s", name, i, why);
         }
         rv = mounts[i].dir == NULL
                  ? pin_assets(added, &mounts[i], &reading.options, why, sizeof why)
                  : static_mounts_pin(added, mounts[i].prefix, mounts[i].dir, &reading.options, why, sizeof why);
         if (rv < 0) {
-            return error_text(err, errlen, rv, "evserve_config.mounts[%zu]%s%s", i, member_of_error(&mounts[i], rv),
-                              why);
+            return error_text(err, errlen, rv, "%s[%zu]%s%s", name, i, member_of_error(&mounts[i], rv), why);
         }
     }
     return 0;

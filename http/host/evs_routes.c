@@ -29,6 +29,7 @@ struct host_route {
 };
 
 struct evs_routes {
+    char name[64]; /* where they come from */
     size_t count;
     struct host_route list[];
 };
@@ -59,13 +60,13 @@ static int parse_methods(struct route_methods *names, const char *text, size_t l
     return 0;
 }
 
-static int add_route(struct host_route *added, const struct evs_route *route, size_t number, struct router *router,
-                     char *err, size_t errlen)
+static int add_route(struct host_route *added, const struct evs_route *route, const char *name, size_t number,
+                     struct router *router, char *err, size_t errlen)
 {
-    char where[64];
+    char where[96];
     char why[512];
     uint64_t methods;
-    snprintf(where, sizeof where, "evserve_config.routes[%zu]", number);
+    snprintf(where, sizeof where, "%s[%zu]", name, number);
     size_t methods_len = strcspn(route->route, " ");
     const char *pattern = route->route + methods_len + strspn(route->route + methods_len, " ");
     if (pattern[0] != '/') {
@@ -102,8 +103,8 @@ static int add_route(struct host_route *added, const struct evs_route *route, si
     return router_add(router, methods, pattern, &added->handler, where, err, errlen);
 }
 
-int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
-                      size_t errlen)
+int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router,
+                      const char *name, char *err, size_t errlen)
 {
     size_t count = 0;
     while (routes[count].route != NULL) {
@@ -114,8 +115,9 @@ int evs_routes_create(struct evs_routes **added, const struct evs_route *routes,
         return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
     made->count = count;
+    snprintf(made->name, sizeof made->name, "%s", name);
     for (size_t i = 0; i < count; i++) {
-        int rv = add_route(&made->list[i], &routes[i], i, router, err, errlen);
+        int rv = add_route(&made->list[i], &routes[i], name, i, router, err, errlen);
         if (rv < 0) {
             mem_free(made);
             return rv;
@@ -133,7 +135,7 @@ int evs_routes_settle_limits(struct evs_routes *routes, const struct limits *lim
         route->limits = *limits;
         int rv = route->own == NULL ? 0 : evs_config_apply_route(&route->limits, route->own, why, sizeof why);
         if (rv < 0) {
-            return error_text(err, errlen, rv, "evserve_config.routes[%zu].limits: %s", i, why);
+            return error_text(err, errlen, rv, "%s[%zu].limits: %s", routes->name, i, why);
         }
     }
     return 0;

@@ -11,11 +11,12 @@ struct evs_routes;
 struct limits;
 struct router;
 
-/* Register the routes of a host, an array that a NULL route ends. The router copies their texts; their limits must live
+/* Register the routes of a host, an array that a NULL route ends. name, copied, is where they come from, for errors:
+ * "evserve_config.routes". The router copies their texts; their limits must live
  * until they are settled. Free *added after the router. Returns 0, or -errno with a text in err that names the route,
  * and nothing to free; some of the routes may then be registered. */
-int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router, char *err,
-                      size_t errlen);
+int evs_routes_create(struct evs_routes **added, const struct evs_route *routes, struct router *router,
+                      const char *name, char *err, size_t errlen);
 void evs_routes_destroy(struct evs_routes *routes); /* NULL is allowed */
 
 /* Whether one of them shows metrics: evs_metrics(), EVS_METRICS. NULL is allowed. */

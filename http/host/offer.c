@@ -16,6 +16,7 @@
 #include "http/host/evs_proxies.h"
 #include "http/host/evs_routes.h"
 #include "http/host/evs_rules.h"
+#include "http/host/evs_vhosts.h"
 #include "http/metrics_hosts.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -44,6 +45,7 @@ void offer_destroy(struct offer *offer)
         site_destroy(offer->site);
         evs_routes_destroy(offer->routes);
         evs_proxies_destroy(offer->proxies);
+        evs_vhosts_destroy(offer->hosts);
         mem_free(offer);
     }
 }
@@ -84,6 +86,9 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
     if (rv == 0 && config->metrics_hosts != NULL) {
         rv = metrics_hosts_add_list(&offer->site->metrics_hosts, config->metrics_hosts, text, sizeof text);
     }
+    if (rv == 0 && config->unknown_host != 0) {
+        offer->site->unknown_host = config->unknown_host == 200 ? 0 : (int)config->unknown_host;
+    }
     if (rv == -ENOSPC) { /* with those of the script */
         return error_text(err, errlen, rv, "evserve_config.metrics_hosts: %s", text);
     }
@@ -104,7 +109,7 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
         }
     }
     if (config->mounts != NULL) {
-        int rv = evs_mounts_add(offer->site->default_host.mounts, config->mounts, err, errlen);
+        int rv = evs_mounts_add(offer->site->default_host.mounts, config->mounts, "evserve_config.mounts", err, errlen);
         if (rv < 0) {
             return rv;
         }
@@ -124,7 +129,8 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
         }
     }
     if (config->routes != NULL) {
-        int rv = evs_routes_create(&offer->routes, config->routes, offer->site->default_host.router, err, errlen);
+        int rv = evs_routes_create(&offer->routes, config->routes, offer->site->default_host.router,
+                                   "evserve_config.routes", err, errlen);
         if (rv < 0) {
             return rv;
         }
@@ -139,6 +145,13 @@ static int fill(struct offer *offer, const struct offer_config *config, struct r
         if (rv < 0) {
             return rv;
         }
+    }
+    if (config->hosts != NULL) {
+        int rv = evs_vhosts_create(&offer->hosts, config->hosts, offer->site, config->host.outbound, err, errlen);
+        if (rv < 0) {
+            return rv;
+        }
+        offer->site->has_metrics = offer->site->has_metrics || evs_vhosts_have_metrics(offer->hosts);
     }
     int rv = config->script == NULL ? 0 : open_script(offer, config, reactor, log, err, errlen);
     return rv < 0 ? rv : set_own(offer, config, err, errlen);

@@ -16,6 +16,8 @@ struct evs_proxy;
 struct evs_route;
 struct evs_routes;
 struct evs_rule;
+struct evs_vhost;
+struct evs_vhosts;
 struct log;
 struct reactor;
 struct server;
@@ -31,6 +33,8 @@ struct offer_config {
     const struct evs_error_page *error_pages; /* ended by NULL statuses, or NULL; beside those of the script */
     const struct evs_proxy *proxies;          /* ended by a NULL prefix, or NULL */
     const struct evs_route *routes;           /* in C, ended by a NULL route, or NULL */
+    const struct evs_vhost *hosts;            /* ended by NULL names, or NULL; win over the script's */
+    uint64_t unknown_host;                    /* 404, 421; 200: the default host; 0: as the script says */
     const char *script;                       /* path of the script, or NULL */
     const char *acme;                         /* directory of ACME challenges, or NULL; wins over the script's */
     const char *hsts;                         /* text of hsts_parse(), or NULL; wins over the script's */
@@ -49,6 +53,7 @@ struct offer {
     struct site *site;              /* owned */
     struct evs_routes *routes;      /* owned; NULL without any */
     struct evs_proxies *proxies;    /* likewise */
+    struct evs_vhosts *hosts;       /* owned; NULL without any */
     struct script *script;          /* owned; NULL without one */
     const struct script_kind *kind; /* of script */
     bool adds_tls;                  /* of its config */

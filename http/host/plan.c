@@ -24,6 +24,7 @@
 #include "http/host/evs_config.h"
 #include "http/host/evs_proxies.h"
 #include "http/host/evs_routes.h"
+#include "http/host/evs_vhosts.h"
 #include "http/host/offer.h"
 #include "http/metrics_board.h"
 #include "http/metrics_own.h"
@@ -201,6 +202,8 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .error_pages = config->error_pages,
         .proxies = config->proxies,
         .routes = config->routes,
+        .hosts = config->hosts,
+        .unknown_host = config->unknown_host,
         .script = config->script,
         .acme = config->acme,
         .hsts = config->hsts,
@@ -255,6 +258,9 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
     }
     if (rv >= 0) {
         rv = evs_proxies_settle_limits(offer->proxies, &offer->site->limits, err, errlen);
+    }
+    if (rv >= 0) {
+        rv = evs_vhosts_settle_limits(offer->hosts, offer->site, err, errlen);
     }
     if (rv < 0) {
         offer_destroy(offer);
