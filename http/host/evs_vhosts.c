@@ -63,7 +63,7 @@ static const char *const *put_names(struct evs_block *block, const char *const *
 }
 
 /* Limits may be shorter than today's. An invalid size is kept, to be refused later with the member's name. */
-static const struct evs_limits *put_limits(struct evs_block *block, const struct evs_limits *limits)
+static const struct evs_limits *put_host_limits(struct evs_block *block, const struct evs_limits *limits)
 {
     struct evs_limits whole = {0};
     if (limits == NULL) {
@@ -84,7 +84,7 @@ static const struct evs_route *put_host_routes(struct evs_block *block, const st
     for (size_t i = 0; i < count; i++) {
         struct evs_route route = routes[i];
         route.route = evs_block_text(block, route.route);
-        route.limits = put_limits(block, route.limits);
+        route.limits = put_host_limits(block, route.limits);
         if (copy != NULL) {
             copy[i] = route;
         }
@@ -104,7 +104,7 @@ static struct evs_vhost *put_vhosts(struct evs_block *block, const struct evs_vh
         host.rules = host.rules == NULL ? NULL : evs_rules_put(block, host.rules);
         host.error_pages = host.error_pages == NULL ? NULL : evs_error_pages_put(block, host.error_pages);
         host.proxies = host.proxies == NULL ? NULL : evs_proxies_put(block, host.proxies);
-        host.limits = put_limits(block, host.limits);
+        host.limits = put_host_limits(block, host.limits);
         if (copy != NULL) {
             copy[i] = host;
         }
