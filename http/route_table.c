@@ -1,4 +1,4 @@
-/* Happy path: rows are collected from the router and the mounts, measured, sorted, printed. Speed does not
+/* Happy path: rows are collected from the router, the mounts and the rules, measured, sorted, printed. Speed does not
  * matter: it runs if the command line asks for the table. */
 
 #include "http/route_table.h"
@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "http/exchange.h"
 #include "http/router.h"
+#include "http/rules/rules.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
 
@@ -15,12 +16,30 @@
 #include <string.h>
 
 struct row {
-    uint64_t methods;  /* of a route; none of a mount */
+    uint64_t methods;  /* of a route; none of a mount or a rule */
+    const char *what;  /* of a mount or a rule, in place of methods: "static" */
     const char *path;  /* pattern or prefix */
     const char *name;  /* never NULL */
-    const char *place; /* file and line, or directory */
+    const char *place; /* file and line, or directory, or what a rule says */
     size_t order;      /* of registration */
 };
+
+/* Put the lines about rules into rows, unless that is NULL. Returns how many there are. */
+static size_t collect_rules(const struct vhost *vhost, struct row *rows, size_t order)
+{
+    size_t count = 0;
+    const struct rule *rule;
+    for (size_t n = 0; vhost->rules != NULL && (rule = rules_get(vhost->rules, n)) != NULL; n++) {
+        struct rule_row told;
+        for (size_t i = 0; rule_tell(rule, i, &told); i++) {
+            if (rows != NULL) {
+                rows[count] = (struct row){0, told.what, told.path, "-", told.says, order + count};
+            }
+            count++;
+        }
+    }
+    return count;
+}
 
 static size_t count_rows(const struct vhost *vhost)
 {
@@ -32,17 +51,17 @@ static size_t count_rows(const struct vhost *vhost)
     while (static_mounts_get(vhost->mounts, mounts, &prefix, &directory)) {
         mounts++;
     }
-    return routes + mounts;
+    return routes + mounts + collect_rules(vhost, NULL, 0);
 }
 
-/* A list without blanks, so that a column is a word: "GET,POST", "*" or "static". */
-static void format_methods(const struct vhost *vhost, uint64_t methods, char text[ROUTE_METHODS_TEXT_MAX])
+/* A list without blanks, so that a column is a word: "GET,POST", "*", "static", "rule" or "308". */
+static void format_methods(const struct vhost *vhost, const struct row *row, char text[ROUTE_METHODS_TEXT_MAX])
 {
-    if (methods == 0) {
-        strcpy(text, "static");
+    if (row->methods == 0) {
+        snprintf(text, ROUTE_METHODS_TEXT_MAX, "%s", row->what);
         return;
     }
-    router_format_methods(vhost->router, methods, text);
+    router_format_methods(vhost->router, row->methods, text);
     char *out = text;
     for (const char *in = text; *in != '\0'; in++) {
         if (*in != ' ') {
@@ -66,9 +85,10 @@ static void collect_rows(const struct vhost *vhost, struct row *rows)
     }
     const char *prefix, *directory;
     for (size_t n = 0; static_mounts_get(vhost->mounts, n, &prefix, &directory); n++) {
-        rows[count] = (struct row){0, prefix, "-", directory == NULL ? "(in memory)" : directory, count};
+        rows[count] = (struct row){0, "static", prefix, "-", directory == NULL ? "(in memory)" : directory, count};
         count++;
     }
+    collect_rules(vhost, rows + count, count);
 }
 
 static int compare(const void *a, const void *b)
@@ -96,14 +116,14 @@ static int write_rows(const struct vhost *vhost, void (*line)(void *arg, const c
     char methods[ROUTE_METHODS_TEXT_MAX];
     int methods_width = 0, path_width = 0, name_width = 0;
     for (size_t i = 0; i < count; i++) {
-        format_methods(vhost, rows[i].methods, methods);
+        format_methods(vhost, &rows[i], methods);
         methods_width = widest(methods_width, methods);
         path_width = widest(path_width, rows[i].path);
         name_width = widest(name_width, rows[i].name);
     }
     for (size_t i = 0; i < count; i++) {
         char text[ROUTE_TABLE_LINE_MAX];
-        format_methods(vhost, rows[i].methods, methods);
+        format_methods(vhost, &rows[i], methods);
         snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s", methods_width, methods, path_width, rows[i].path,
                  name_width, rows[i].name, rows[i].place);
         line(arg, text);

@@ -78,12 +78,15 @@ static enum rules_verdict decide_access(struct exchange *exchange, const struct 
     return RULES_ANSWERED;
 }
 
-static const struct rules_kind access_kind = {
-    .order = RULE_ACCESS,
-    .decide = decide_access,
-    .destroy = mem_free,
-    .name = "app.allow",
-};
+/* One kind for both, but for its name. */
+static const struct rules_kind allow_kind = {.order = RULE_ACCESS,
+                                             .decide = decide_access,
+                                             .destroy = mem_free,
+                                             .name = "app.allow"};
+static const struct rules_kind deny_kind = {.order = RULE_ACCESS,
+                                            .decide = decide_access,
+                                            .destroy = mem_free,
+                                            .name = "app.deny"};
 
 static int parse_client(struct network *network, const char *text, char *err, size_t errlen)
 {
@@ -143,7 +146,7 @@ int rule_access_add(struct rules **rules, const char *prefix, bool allows, const
     }
     access->allows = allows;
     int rv = parse_clients(access, list, err, errlen);
-    if (rv == 0 && rules_add(rules, &access_kind, prefix, access, &rv, err, errlen) != NULL) {
+    if (rv == 0 && rules_add(rules, allows ? &allow_kind : &deny_kind, prefix, access, &rv, err, errlen) != NULL) {
         return 0;
     }
     mem_free(access);

@@ -33,9 +33,10 @@ struct redirect {
     struct handler handler; /* for the router; never called */
     struct redirect *next;  /* of all of them */
     int status;
-    bool has_query;     /* the target has one */
-    size_t path_end;    /* where its fragment begins, or its end */
-    size_t piece_count; /* of pieces */
+    char status_text[4]; /* the same */
+    bool has_query;      /* the target has one */
+    size_t path_end;     /* where its fragment begins, or its end */
+    size_t piece_count;  /* of pieces */
     struct target_piece pieces[TARGET_PIECES_MAX];
     char target[]; /* with a NUL */
 };
@@ -46,6 +47,12 @@ struct redirects {
     struct redirect *all;
     unsigned count;
 };
+
+static const struct redirect *redirect_of(const struct route *route)
+{
+    const char *handler = (const char *)route->handler;
+    return (const struct redirect *)(const void *)(handler - offsetof(struct redirect, handler));
+}
 
 /* Responding. */
 
@@ -120,10 +127,21 @@ static enum rules_verdict decide_redirect(struct exchange *exchange, const struc
         router_match(redirects->router, METHOD_GET, exchange->path, exchange->path_len, &match) != ROUTE_FOUND) {
         return RULES_PASS;
     }
-    const char *handler = (const char *)match.route->handler;
-    send_redirect(exchange, (const struct redirect *)(const void *)(handler - offsetof(struct redirect, handler)),
-                  &match);
+    send_redirect(exchange, redirect_of(match.route), &match);
     return RULES_ANSWERED;
+}
+
+/* The n-th redirect, in the order in which they were added. */
+static bool tell_redirect(const struct rule *rule, size_t n, struct rule_row *row)
+{
+    const struct redirects *redirects = rule->data;
+    const struct route *route = router_route(redirects->router, n);
+    if (route == NULL) {
+        return false;
+    }
+    const struct redirect *redirect = redirect_of(route);
+    *row = (struct rule_row){redirect->status_text, route->pattern, redirect->target};
+    return true;
 }
 
 static void destroy_redirects(void *data)
@@ -140,6 +158,7 @@ static void destroy_redirects(void *data)
 static const struct rules_kind redirect_kind = {
     .order = RULE_REDIRECT,
     .decide = decide_redirect,
+    .tell = tell_redirect,
     .destroy = destroy_redirects,
     .name = "app.redirect_from",
 };
@@ -306,6 +325,7 @@ static int make_redirect(struct redirect **made, const char *pattern, const char
         return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
     }
     redirect->status = status;
+    snprintf(redirect->status_text, sizeof redirect->status_text, "%u", (unsigned)status % 1000);
     strcpy(redirect->target, text);
     struct target_reading reading = {&parsed, pattern, text, redirect, err, errlen};
     rv = target == NULL ? 0 : read_redirect_target(&reading);

@@ -132,3 +132,12 @@ const struct rule *rules_get(const struct rules *rules, size_t n)
     }
     return NULL;
 }
+
+bool rule_tell(const struct rule *rule, size_t n, struct rule_row *row)
+{
+    if (rule->kind->tell != NULL) {
+        return rule->kind->tell(rule, n, row);
+    }
+    *row = (struct rule_row){"rule", rule->prefix_len == 0 ? "/" : rule->prefix, rule->kind->name};
+    return n == 0;
+}

@@ -44,6 +44,13 @@ enum rule_order {
 
 enum { RULE_DECIDERS = RULE_FIELDS }; /* how many of them decide */
 
+/* A line about a rule, for tables of routes. Texts live as long as the rule. */
+struct rule_row {
+    const char *what; /* one word: "rule", or the status of a redirect */
+    const char *path; /* prefix or pattern */
+    const char *says; /* what the rule is, or does */
+};
+
 struct rules_kind {
     enum rule_order order;
 
@@ -58,6 +65,10 @@ struct rules_kind {
 
     /* What changes the head of a response, of whoever responds: http/rules/rule_head.h. Returns 0 or -ENOMEM. */
     int (*on_head)(struct exchange *exchange, const struct rule *first, struct rule_head *head);
+
+    /* For a rule that has several lines: give the n-th, or return false past the last. NULL: one line with its prefix
+     * and the name of the kind. */
+    bool (*tell)(const struct rule *rule, size_t n, struct rule_row *row);
 
     void (*destroy)(void *data); /* frees a rule's data */
     const char *name;            /* as logs call it: "app.basic_auth" */
@@ -93,7 +104,10 @@ void rules_destroy(struct rules *rules);
 const struct rule *rules_first(const struct rules *rules, enum rule_order order, const char *path, size_t len);
 const struct rule *rule_next(const struct rule *rule, const char *path, size_t len);
 
-/* The n-th rule, by kinds, in the order in which they are looked at; NULL past the last. For tables. */
+/* The n-th rule, by kinds, in the order in which they are looked at; NULL past the last. */
 const struct rule *rules_get(const struct rules *rules, size_t n);
+
+/* The n-th line about a rule; false past the last. */
+bool rule_tell(const struct rule *rule, size_t n, struct rule_row *row);
 
 #endif

@@ -103,6 +103,41 @@ class Rules(SiteCase):
         self.assertNotIn("x-group", self.ask("/apis").headers)
 
 
+class Hosts(SiteCase):
+    SCRIPT = r"""
+    local one, two = app.host("one.test"), app.host("*.two.test")
+    app.headers("/", { ["x-host"] = "default" })
+    one.headers("/", { ["x-host"] = "one" })
+    one.deny("/x", "all")
+    one.redirect_from("/*rest", "https://two.test/*rest")
+    two.cache("/", { ["*"] = "1h" })
+    two.group("/inner").headers("/", { ["x-host"] = "inner" })
+    two.get("/x", function() return "x" end)
+    two.get("/inner/x", function() return "x" end)
+    app.get("/x", function() return "x" end)
+    """
+
+    def ask_host(self, host, target):
+        with self.server.connect() as sock:
+            sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            head = b"".join(iter(lambda: sock.recv(65536), b"")).decode().partition("\r\n\r\n")[0]
+        fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:])
+        return int(head.split()[1]), fields.get("x-host"), fields.get("cache-control"), fields.get("location")
+
+    def test_rules_are_of_their_host(self):
+        self.assertEqual(self.ask_host("other.test", "/x"), (200, "default", None, None))
+        self.assertEqual(self.ask_host("one.test", "/x"), (301, "one", None, "https://two.test/x"))
+        self.assertEqual(self.ask_host("a.two.test:80", "/x"), (200, None, "max-age=3600", None))
+        self.assertEqual(self.ask_host("A.Two.Test", "/inner/x"), (200, "inner", "max-age=3600", None))
+
+    def test_tables_of_routes_have_rules(self):
+        done = evtest.run(EVSERVE, "--routes", self.path)
+        rows = [line.split() for line in done.stdout.splitlines()]
+        self.assertIn(["rule", "/", "-", "app.headers"], rows)
+        self.assertIn(["301", "/*rest", "-", "https://two.test/*rest"], rows)
+        self.assertIn(["rule", "/inner", "-", "app.headers"], rows)
+
+
 class Mistakes(unittest.TestCase):
     """The script does not load, and the error says where and what is wrong."""
 

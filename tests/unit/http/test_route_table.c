@@ -3,6 +3,8 @@
 #include "tests/lib/server_scene.h"
 
 #include "http/route_table.h"
+#include "http/rules/rule_access.h"
+#include "http/rules/rule_redirect.h"
 
 static char table[4096];
 static int line_count;
@@ -45,6 +47,28 @@ static void columns_are_aligned_and_paths_in_order(void **state)
     assert_string_equal(table, expected);
 }
 
+static void rules_are_among_the_routes(void **state)
+{
+    (void)state;
+    char expected[1024], err[256];
+    struct rules **rules = &scene.site->default_host.rules;
+    add(1U << METHOD_GET, "/admin", &hello, "site.lua:7");
+    assert_int_equal(rule_access_add(rules, "/admin/", true, "10.0.0.0/8", err, sizeof err), 0);
+    assert_int_equal(rule_access_add(rules, "/", false, "192.0.2.1", err, sizeof err), 0);
+    assert_int_equal(rule_redirect_add(rules, "/old/:id", "/new/:id", 308, "", err, sizeof err), 0);
+    assert_int_equal(rule_redirect_add(rules, "/gone", NULL, 410, "", err, sizeof err), 0);
+    assert_int_equal(write_table(), 0);
+    snprintf(expected, sizeof expected,
+             "static  /         -  %s\n"
+             "rule    /         -  app.deny\n"
+             "GET     /admin    -  site.lua:7\n"
+             "rule    /admin    -  app.allow\n"
+             "410     /gone     -  \n"
+             "308     /old/:id  -  /new/:id\n",
+             scene.tree.path);
+    assert_string_equal(table, expected);
+}
+
 static void methods_are_written_as_routes_say_them(void **state)
 {
     (void)state;
@@ -75,6 +99,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         SCENE_TEST(columns_are_aligned_and_paths_in_order),
+        SCENE_TEST(rules_are_among_the_routes),
         SCENE_TEST(methods_are_written_as_routes_say_them),
         SCENE_TEST(table_without_memory_is_told_and_empty),
     };
