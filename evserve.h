@@ -446,7 +446,8 @@ struct evs_outcome {
     size_t size;          /* sizeof(struct evs_outcome) in the library: members beyond it do not exist */
     const char *method;   /* as sent; "" if no request line has arrived */
     const char *target;   /* as sent: "/users/7?a=1"; visible ASCII, which may include '"' */
-    const char *peer;     /* as written by evs_peer(); "" for a client that the server had no fd for */
+    const char *peer;     /* the client, as written by evs_peer(); that of a trusted proxy has no port unless it was
+                           * told; "" for a client that the server had no fd for */
     const char *route;    /* path of the route, in C or Lua, that responded: "/users/:id"; NULL if none did */
     int status;           /* of the response; 0: there is none, because the client left or the server stopped before */
     int end;              /* enum evs_end */
@@ -747,7 +748,8 @@ struct evserve_config {
 
     /* The proxies in front whose word counts, such as "127.0.0.1, 10.0.0.0/8, unix:": addresses, networks, and "unix:"
      * for every client of a unix socket, at most 64. If one of them sends X-Request-Id, that is evs_request_id(), and
-     * the response repeats it. "none": nobody, whatever the script says. Takes precedence over the script's. */
+     * the response repeats it; and they say who the client is, see forwarded. "none": nobody, whatever the script says.
+     * Takes precedence over the script's. */
     const char *trusted_proxies;
 
     /* Listening sockets that another program has handed over (evserve_listeners()), inherited_count of them. Where an
@@ -827,6 +829,16 @@ struct evserve_config {
      * to serve them. */
     const struct evs_vhost *hosts;
     uint64_t unknown_host;
+
+    /* Which fields of trusted_proxies say who the client is (evs_client(), evs_scheme(), evs_host_name()):
+     * "x-forwarded", the default, for X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host; a list of those that the
+     * proxies set, such as "x-forwarded-for, x-forwarded-proto"; "forwarded" for that of RFC 7239; or "off". A proxy must
+     * replace or delete each of them, else clients choose what it says. Takes precedence over the script's. */
+    const char *forwarded;
+
+    /* 1: take fields of this kind out of requests if they do not count, so that no handler believes them: Forwarded,
+     * X-Real-IP and all that begin with X-Forwarded-. 0: the script says. */
+    int strip_forwarded;
 };
 
 /* A listening socket that one program hands over to another. */
@@ -1188,8 +1200,20 @@ const char *evs_part_header(evs_request *request, const char *name);
 
 /* ---- Client and server of a request ---- */
 
-/* Write the client's address into text: "127.0.0.1:40312", or "unix:". Returns text. 64 bytes suffice. */
+/* Write the address of the client's socket into text: "127.0.0.1:40312", or "unix:". Behind a proxy that is the proxy's:
+ * see evs_client(). Returns text. 64 bytes suffice. */
 const char *evs_peer(evs_request *request, char *text, size_t size);
+
+/* Write the client's address without a port into text: "203.0.113.7", "2001:db8::7", or "unix:". Behind one of
+ * trusted_proxies it is the address that the proxy tells (evserve_config.forwarded); else that of evs_peer(). Returns
+ * text. 64 bytes suffice. */
+const char *evs_client(evs_request *request, char *text, size_t size);
+
+/* Write the host that the client has asked for into text, with its port if it has one, in lower case: "example.org:8443".
+ * Behind one of trusted_proxies it is the one that the proxy tells; else that of the target or of Host. Returns its
+ * length, 0 with an empty text if the request names none. If the length is size or more, the text was cut: 256 bytes
+ * suffice for every name that DNS can have. */
+size_t evs_host_name(evs_request *request, char *text, size_t size);
 
 /* The name with which the client has passed a rule that asks for one (struct evs_rule), written into text; NULL if no
  * rule did. 1024 bytes suffice. */
@@ -1201,7 +1225,7 @@ const char *evs_user(evs_request *request, char *text, size_t size);
  * first asked for, and then stays the same. */
 const char *evs_request_id(evs_request *request);
 
-/* Write the client's address (<sys/socket.h>) into address, as getpeername(2) would: family AF_INET or AF_INET6,
+/* Write the address of the client's socket (<sys/socket.h>) into address, as getpeername(2) would: family AF_INET or AF_INET6,
  * address and port; or AF_UNIX and nothing else. A client that comes over IPv4 has an AF_INET address on every
  * listener. Returns the number of bytes written, for getnameinfo(3) and the like. For the address that the client
  * connected to, call getsockname(2) with evs_socket(). */
@@ -1215,7 +1239,8 @@ int evs_listener(evs_request *request);
  * server: do not read, write, close or change it, and do not keep it. */
 int evs_socket(evs_request *request);
 
-/* "https" if the client came through an address with "?tls", else "http". A static string. */
+/* "https" if the client came through an address with "?tls", or if one of trusted_proxies says so; else "http". A static
+ * string. */
 const char *evs_scheme(evs_request *request);
 
 /* What TLS has agreed on with a client. Strings are never NULL: "" if there is nothing. */
@@ -1645,10 +1670,12 @@ void evs_ws_resume(evs_ws *ws);
 evserve *evs_ws_server(const evs_ws *ws);
 unsigned evs_ws_thread(const evs_ws *ws);
 
-/* Bytes that wait for the client; evs_ws_callbacks.arg; the client's address, written like that of evs_peer(). */
+/* Bytes that wait for the client; evs_ws_callbacks.arg; the client's address, written like those of evs_peer() and
+ * evs_client(). */
 size_t evs_ws_queued(const evs_ws *ws);
 void *evs_ws_arg(const evs_ws *ws);
 const char *evs_ws_peer(const evs_ws *ws, char *text, size_t size);
+const char *evs_ws_client(const evs_ws *ws, char *text, size_t size);
 
 /* Write the subprotocol that was agreed on into text, which has size bytes, cut if it is too long; "" if there is none.
  * Returns text. */

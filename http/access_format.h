@@ -19,6 +19,8 @@
     X(msec, MSEC)                                                                                                      \
     X(pid, PID)                                                                                                        \
     X(query_string, QUERY_STRING)                                                                                      \
+    X(realip_remote_addr, REALIP_REMOTE_ADDR)                                                                          \
+    X(realip_remote_port, REALIP_REMOTE_PORT)                                                                          \
     X(remote_addr, REMOTE_ADDR)                                                                                        \
     X(remote_port, REMOTE_PORT)                                                                                        \
     X(remote_user, REMOTE_USER)                                                                                        \

@@ -12,6 +12,7 @@
 #include "http/access_escape.h"
 #include "http/access_format.h"
 #include "http/access_memo.h"
+#include "http/authority.h"
 #include "http/digits.h"
 #include "http/exchange.h"
 #include "http/head_text.h"
@@ -103,12 +104,27 @@ static char *put_peer(const struct line *line, char *at)
     return put_block(at, memo->peer_text, memo->peer_len);
 }
 
-static char *put_port(const struct line *line, char *at)
+static char *put_port(const struct line *line, char *at, const struct peer *peer)
 {
-    const struct peer *peer = line->entry->peer;
     const uint8_t *bytes = peer == NULL ? NULL : (const uint8_t *)&peer->port;
-    return bytes == NULL || peer->family == AF_UNIX ? put_nothing(line, at)
-                                                    : put_number(at, (uint64_t)bytes[0] << 8 | bytes[1]);
+    return bytes == NULL || peer->port == 0 ? put_nothing(line, at)
+                                            : put_number(at, (uint64_t)bytes[0] << 8 | bytes[1]);
+}
+
+/* Who is connected: the client, or a proxy that told the client's address. */
+static const struct peer *connected(const struct line *line)
+{
+    return line->entry->exchange == NULL ? line->entry->peer : line->entry->exchange->peer;
+}
+
+static char *put_connected(const struct line *line, char *at)
+{
+    char text[NET_TEXT_MAX];
+    if (connected(line) == NULL) {
+        return put_nothing(line, at);
+    }
+    peer_format_host(connected(line), text, sizeof text);
+    return put_text(at, text);
 }
 
 static int base64_digit(char c)
@@ -236,16 +252,12 @@ static char *put_sent_field(const struct line *line, char *at, const struct acce
 static char *put_host(const struct line *line, char *at)
 {
     char name[256];
-    size_t host_len, used = 0;
+    size_t host_len;
     const char *text = exchange_host(line->entry->exchange, &host_len);
-    size_t len = host_len < sizeof name ? host_len : sizeof name;
-    bool is_in_brackets = false;
-    while (used < len && (text[used] != ':' || is_in_brackets)) {
-        is_in_brackets = (is_in_brackets || text[used] == '[') && text[used] != ']';
-        name[used] = ascii_lower(text[used]);
-        used++;
-    }
-    return put_escaped(line, at, name, used);
+    size_t len = authority_host_len(text, host_len);
+    len = len < sizeof name ? len : sizeof name;
+    ascii_copy_lower(name, text, len);
+    return put_escaped(line, at, name, len);
 }
 
 /* The connection. */
@@ -316,10 +328,14 @@ static char *write_value(const struct line *line, char *at, const struct access_
         return put_milliseconds(at, (uint64_t)sys_wall_time_ms());
     case ACCESS_PID:
         return put_number(at, (uint64_t)sys_process_id());
+    case ACCESS_REALIP_REMOTE_ADDR:
+        return put_connected(line, at);
+    case ACCESS_REALIP_REMOTE_PORT:
+        return put_port(line, at, connected(line));
     case ACCESS_REMOTE_ADDR:
         return put_peer(line, at);
     case ACCESS_REMOTE_PORT:
-        return put_port(line, at);
+        return put_port(line, at, entry->peer);
     case ACCESS_REMOTE_USER:
         return line->fields[part->field] == NULL ? put_nothing(line, at)
                                                  : put_user(line, at, *line->fields[part->field]);

@@ -7,6 +7,7 @@
 
 #include "http/acme.h"
 #include "http/exchange.h"
+#include "http/forwarded.h"
 #include "http/https_redirect.h"
 #include "http/location.h"
 #include "http/metrics_counts.h"
@@ -17,6 +18,7 @@
 #include "http/service.h"
 #include "http/site.h"
 #include "http/static_mounts.h"
+#include "http/trusted_proxies.h"
 #include "http/vhosts.h"
 
 #include <assert.h>
@@ -39,6 +41,23 @@ static bool ask_before(struct exchange *exchange)
     exchange->is_served = false;
     response_keep_fields(exchange);
     return false;
+}
+
+void dispatch_hear_proxy(struct exchange *exchange)
+{
+    const struct site *site = exchange->site;
+    bool is_trusted = trusted_proxies_have(site->trusted, exchange->peer);
+    unsigned sources = is_trusted ? site->forwarded : 0;
+    if (is_trusted) {
+        request_id_take(exchange);
+    }
+    if (sources != 0) {
+        exchange->told = forwarded_read(&exchange->forwarded, &exchange->head, exchange->head_data, sources,
+                                        site->trusted);
+    }
+    if (site->strips_forwarded) {
+        forwarded_strip(&exchange->head, exchange->head_data, sources);
+    }
 }
 
 /* Whether the request came over a handshake for a host that asks for other client certificates. A wildcard of ours
@@ -80,13 +99,13 @@ static bool is_for_no_host(const struct exchange *exchange)
     return site->hosts != NULL && site->unknown_host != 0 && exchange->vhost == &site->default_host;
 }
 
-/* What comes before routes: the id that a trusted proxy has given the request; the challenges of a certificate
- * authority, and redirects to HTTPS, which are public and plain HTTP by design; the site's rules; then the host's
- * before(). Returns whether one of them responds, or holds the exchange. */
+/* What comes before routes: what a trusted proxy says of the request; the challenges of a certificate authority, and
+ * redirects to HTTPS, which are public and plain HTTP by design; the site's rules; then the host's before(). Returns
+ * whether one of them responds, or holds the exchange. */
 static bool answer_first(struct exchange *exchange)
 {
-    if (exchange->site->trusted != NULL) {
-        request_id_take(exchange);
+    if (exchange->site->trusted != NULL || exchange->site->strips_forwarded) {
+        dispatch_hear_proxy(exchange);
     }
     if (exchange->site->hosts != NULL && choose_host(exchange)) {
         return true;

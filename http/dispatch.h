@@ -19,6 +19,10 @@ void dispatch_go_on(struct exchange *exchange);
 /* That was called (exchange->hold is HOLD_OVER): find what responds, as dispatch_request() does. Called by framings. */
 void dispatch_resume(struct exchange *exchange);
 
+/* Note what a trusted proxy says of the request (http/forwarded.h, its id), and take out what is not to be believed.
+ * The others do it themselves; call it for a request that is refused before it comes to them. */
+void dispatch_hear_proxy(struct exchange *exchange);
+
 /* Respond to "OPTIONS *", which asks about the server. */
 void dispatch_server_options(struct exchange *exchange);
 

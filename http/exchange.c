@@ -97,17 +97,19 @@ const char *exchange_field(const struct exchange *exchange, const char *name, si
     return NULL;
 }
 
-const char *exchange_scheme(const struct exchange *exchange)
+bool exchange_is_secure(const struct exchange *exchange)
 {
     struct tls_info info;
-    bool is_secured = (exchange->forwarded & (FORWARDED_HTTP | FORWARDED_HTTPS)) != 0
-                          ? (exchange->forwarded & FORWARDED_HTTPS) != 0
-                          : exchange_tls(exchange, &info);
-    if (!is_secured && (exchange->forwarded & FORWARDED_HTTP) == 0) {
-        const struct proxied *proxied = exchange_proxied(exchange);
-        is_secured = proxied != NULL && proxied->is_tls;
+    if ((exchange->told & (FORWARDED_HTTP | FORWARDED_HTTPS)) != 0) {
+        return (exchange->told & FORWARDED_HTTPS) != 0;
     }
-    return is_secured ? "https" : "http";
+    const struct proxied *proxied = exchange_proxied(exchange);
+    return (proxied != NULL && proxied->is_tls) || exchange_tls(exchange, &info);
+}
+
+const char *exchange_scheme(const struct exchange *exchange)
+{
+    return exchange_is_secure(exchange) ? "https" : "http";
 }
 
 const char *exchange_host(const struct exchange *exchange, size_t *len)
@@ -116,8 +118,8 @@ const char *exchange_host(const struct exchange *exchange, size_t *len)
         *len = 0;
         return "";
     }
-    const struct slice host = (exchange->forwarded & FORWARDED_HOST) != 0 ? exchange->forwarded_host
-                                                                          : exchange->head.authority;
+    const struct slice host = (exchange->told & FORWARDED_HOST) != 0 ? exchange->forwarded.host
+                                                                     : exchange->head.authority;
     *len = host.len;
     return exchange_text(exchange, host);
 }

@@ -10,12 +10,12 @@
 
 #include "core/write_buffer.h"
 #include "http/evs_state.h"
+#include "http/forwarded.h"
 #include "http/framing.h"
 #include "http/handler.h"
 #include "http/limits.h"
 #include "http/message.h"
 #include "http/outcome.h"
-#include "http/peer.h"
 #include "http/request_id.h"
 #include "http/router.h"
 #include "http/slow_log.h"
@@ -42,14 +42,6 @@ enum request_id_kind {
     REQUEST_ID_NONE,  /* nobody has asked for it yet */
     REQUEST_ID_OWN,   /* in own_id */
     REQUEST_ID_GIVEN, /* in the head, at given_id: of a trusted proxy */
-};
-
-/* What trusted proxies have told of a request (http/forwarded.h): bits of exchange->forwarded. */
-enum {
-    FORWARDED_CLIENT = 1, /* in forwarded_client */
-    FORWARDED_HTTP = 2,   /* the client sent it in clear */
-    FORWARDED_HTTPS = 4,  /* the client sent it over TLS */
-    FORWARDED_HOST = 8,   /* in forwarded_host */
 };
 
 /* Whether a rule holds the request (http/rules/rules.h). */
@@ -113,7 +105,7 @@ struct exchange {
     bool head_only;          /* HEAD: content is counted, not sent */
     bool wants_close;        /* the connection ends after the response: the handler, or a limit, says so */
     uint8_t id_kind;         /* enum request_id_kind: where its id is */
-    uint8_t forwarded;       /* FORWARDED_... bits: what proxies have told; ask exchange_client() and so on */
+    uint8_t told;            /* FORWARDED_... bits: what of forwarded is valid; ask exchange_client() and so on */
     uint8_t hold;            /* enum exchange_hold */
     uint8_t held_at;         /* enum rule_order of the rule that holds it, or did so last */
     bool has_content_length; /* streaming with a length announced: content_left says what is missing */
@@ -129,9 +121,8 @@ struct exchange {
     struct write_buffer body_block; /* collects a body that is not in one piece elsewhere */
     int64_t turn_end_ns;        /* when this turn of the connection should end, 0 while nothing in it has been timed */
     struct write_buffer fields; /* field lines that the handler added, each with CRLF */
-    struct peer forwarded_client;       /* with FORWARDED_CLIENT */
-    struct slice forwarded_host;        /* in the head, with FORWARDED_HOST */
-    struct slice given_id;              /* X-Request-Id in the head, with a NUL behind it */
+    struct forwarded forwarded; /* what trusted proxies have told of the request, as told says */
+    struct slice given_id;      /* X-Request-Id in the head, with a NUL behind it */
     char own_id[REQUEST_ID_DIGITS + 1]; /* hexadecimal digits */
     struct slow_times slow;             /* while is_clocked */
     struct source source;               /* content that is sent from where it is, behind what is queued */
@@ -191,11 +182,12 @@ static inline const char *exchange_end_text(const struct exchange *exchange, str
  * address may have is about exchange->peer. */
 static inline const struct peer *exchange_client(const struct exchange *exchange)
 {
-    return (exchange->forwarded & FORWARDED_CLIENT) != 0 ? &exchange->forwarded_client : exchange->peer;
+    return (exchange->told & FORWARDED_CLIENT) != 0 ? &exchange->forwarded.client : exchange->peer;
 }
 
-/* "https" if the client has sent the request over TLS, to us or to a trusted proxy that says so; else "http". Static
- * text. */
+/* Whether the client has sent the request over TLS, to us or to a trusted proxy that says so; and as the scheme "https"
+ * or "http", static text. */
+bool exchange_is_secure(const struct exchange *exchange);
 const char *exchange_scheme(const struct exchange *exchange);
 
 /* The host with its port that the client asked for, as it was sent: what a trusted proxy says, or else that of the

@@ -8,6 +8,7 @@
 
 #include "core/mem.h"
 #include "core/tls_context.h"
+#include "http/authority.h"
 #include "http/exchange.h"
 #include "http/response.h"
 #include "http/service.h"
@@ -22,23 +23,19 @@ enum {
 
 bool https_redirect_has(const struct exchange *exchange)
 {
-    return exchange->listener >= 0 && (exchange->service->redirect.listeners >> exchange->listener & 1) != 0;
+    return exchange->listener >= 0 && (exchange->service->redirect.listeners >> exchange->listener & 1) != 0 &&
+           !exchange_is_secure(exchange);
 }
 
 /* Take the port away, and the dot of a name that ends in one, which no certificate has. */
-static struct slice host_of(const struct exchange *exchange)
+static const char *host_of(const struct exchange *exchange, size_t *len)
 {
-    struct slice host = exchange->head.authority;
-    const char *text = exchange_text(exchange, host);
-    const char *bracket = memrchr(text, ']', host.len);
-    const char *colon = memrchr(text, ':', host.len);
-    if (colon != NULL && (bracket == NULL || colon > bracket)) {
-        host.len = (uint32_t)(colon - text);
+    const char *text = exchange_host(exchange, len);
+    *len = authority_host_len(text, *len);
+    if (*len > 1 && text[*len - 1] == '.') {
+        --*len;
     }
-    if (host.len > 1 && text[host.len - 1] == '.') {
-        host.len--;
-    }
-    return host;
+    return text;
 }
 
 /* Whether it is made of labels with a dot between two, and of what names of hosts consist of. RFC 3986 allows more; a
@@ -136,14 +133,14 @@ static void redirect_to(struct exchange *exchange, const char *host, size_t host
 
 void https_redirect_answer(struct exchange *exchange)
 {
-    struct slice host = host_of(exchange);
-    const char *text = exchange_text(exchange, host);
-    if (host.len == 0) {
+    size_t len;
+    const char *host = host_of(exchange, &len);
+    if (len == 0) {
         response_error_plain(exchange, 400, "This port only redirects to HTTPS, and the request names no host.");
-    } else if (!is_our_host(exchange, text, host.len)) {
+    } else if (!is_our_host(exchange, host, len)) {
         response_error_plain(exchange, 421,
                              "This port only redirects to HTTPS, and no certificate is for the host of the request.");
     } else {
-        redirect_to(exchange, text, host.len);
+        redirect_to(exchange, host, len);
     }
 }

@@ -3,6 +3,7 @@
 
 /* The address of a client: small enough to be part of an idle connection. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -20,7 +21,15 @@ void peer_init(struct peer *peer, const struct sockaddr *address);
 /* Write it as a socket address; of a unix socket the family alone. Returns its length. */
 socklen_t peer_address(const struct peer *peer, struct sockaddr_storage *address);
 
-/* Write it as text: "127.0.0.1:40312", "[::1]:40312" or "unix:"; at most len bytes with the NUL. */
+/* Read an address of len bytes as proxies write it: "192.0.2.7", "2001:db8::7", both with a port as in "192.0.2.7:40312"
+ * and "[2001:db8::7]:40312", "[2001:db8::7]", or "unix:". Without a port that is 0; "::ffff:192.0.2.7" becomes AF_INET.
+ * Names, zones and signs are none. Returns whether it is one; if not, peer is unchanged. */
+bool peer_parse(struct peer *peer, const char *text, size_t len);
+
+/* Write it as text without its port: "127.0.0.1", "::1" or "unix:"; at most len bytes with the NUL. */
+void peer_format_host(const struct peer *peer, char *text, size_t len);
+
+/* Write it as text: "127.0.0.1:40312", "[::1]:40312" or "unix:"; without a port, as the other function. */
 void peer_format(const struct peer *peer, char *text, size_t len);
 
 #endif

@@ -12,7 +12,6 @@
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
-#include "http/trusted_proxies.h"
 
 #include <string.h>
 
@@ -109,8 +108,7 @@ static const struct field *find_only(const struct exchange *exchange)
 
 void request_id_take(struct exchange *exchange)
 {
-    const struct field *field = trusted_proxies_have(exchange->site->trusted, exchange->peer) ? find_only(exchange)
-                                                                                              : NULL;
+    const struct field *field = find_only(exchange);
     if (field == NULL || !is_well_formed_id(exchange_text(exchange, field->value), field->value.len)) {
         return;
     }

@@ -25,9 +25,8 @@ struct request_id_pool {
  * Valid as long as the exchange's head, and the same until then. */
 const char *request_id(struct exchange *exchange);
 
-/* If the client is one of the site's trusted proxies and has sent one well-formed X-Request-Id (1 to REQUEST_ID_MAX
- * letters, digits and "-_.~=:+@", the first a letter or a digit), it is the id, and the response repeats it. Once the
- * head is parsed; calling it is not necessary for a site without trusted proxies. */
+/* The client is a trusted proxy: if it has sent one well-formed X-Request-Id (1 to REQUEST_ID_MAX letters, digits and
+ * "-_.~=:+@", the first a letter or a digit), it is the id, and the response repeats it. Once the head is parsed. */
 void request_id_take(struct exchange *exchange);
 
 #endif

@@ -61,8 +61,8 @@ void service_set_counts(struct service *service, struct metrics_counts *counts)
 void service_note_first(struct service *service)
 {
     bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL ||
-                     service->site->trusted != NULL || service->site->default_host.rules != NULL ||
-                     service->site->hosts != NULL;
+                     service->site->trusted != NULL || service->site->strips_forwarded ||
+                     service->site->default_host.rules != NULL || service->site->hosts != NULL;
     service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
     service->times_requests = slow_log_is_wanted(service->site);
     note_dues(service);

@@ -169,7 +169,7 @@ void service_set_access(struct service *service, struct access_log *access, bool
 void service_set_counts(struct service *service, struct metrics_counts *counts);
 
 /* A site, hooks or redirect were set: note whether something comes before a route: hooks.before, challenges, a
- * redirect, or trusted proxies, which name the id. A request to a server that has none of them pays for one branch. And
+ * redirect, trusted proxies, which name the id and the client, or fields to take out. A request to a server that has none of them pays for one branch. And
  * whether slow requests are logged. */
 void service_note_first(struct service *service);
 

@@ -42,7 +42,9 @@ struct site {
 
     struct destinations *denied;     /* owned: servers that may not be connected with; NULL: all may be */
     char *broker;                    /* owned: URL of what carries topics between machines; NULL: nothing does */
-    struct trusted_proxies *trusted; /* owned: whose X-Request-Id counts; NULL: nobody's */
+    struct trusted_proxies *trusted; /* owned: whose word counts; NULL: nobody's */
+    uint8_t forwarded;               /* FORWARDED_BY_... bits: which of their fields say who the client is */
+    bool strips_forwarded;           /* such fields that do not count are taken out of requests */
 };
 
 /* The hosts of a site: the default one for 0, then the others as they were added, NULL behind the last. */

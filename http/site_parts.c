@@ -10,6 +10,7 @@
 #include "http/acme.h"
 #include "http/file_cache.h"
 #include "http/file_reply.h"
+#include "http/forwarded.h"
 #include "http/metrics_hosts.h"
 #include "http/site.h"
 #include "http/trusted_proxies.h"
@@ -24,6 +25,7 @@ int site_create(struct site **site, const struct log *log)
         return -ENOMEM;
     }
     limits_init(&made->limits);
+    made->forwarded = FORWARDED_BY_DEFAULT;
     int rv = file_cache_create(&made->cache, &made->limits, log);
     rv = rv < 0 ? rv : vhost_init(&made->default_host, made->cache);
     rv = rv < 0 ? rv : file_replies_create(&made->replies, made->cache);
@@ -104,6 +106,11 @@ int site_set_trusted_proxies(struct site *site, const char *text, char *err, siz
         site->trusted = trusted;
     }
     return rv;
+}
+
+int site_set_forwarded(struct site *site, const char *text, char *err, size_t errlen)
+{
+    return forwarded_parse_setting(&site->forwarded, text, err, errlen);
 }
 
 int site_set_deny_connect(struct site *site, const char *text, char *err, size_t errlen)

@@ -34,6 +34,9 @@ int site_set_acme(struct site *site, const char *directory);
  * in err. */
 int site_set_trusted_proxies(struct site *site, const char *text, char *err, size_t errlen);
 
+/* Which of their fields say who the client is (http/forwarded.h). Returns 0, or -EINVAL with a text in err. */
+int site_set_forwarded(struct site *site, const char *text, char *err, size_t errlen);
+
 /* Which other servers may not be connected with (core/destinations.h), in place of those named before. Returns
  * likewise. */
 int site_set_deny_connect(struct site *site, const char *text, char *err, size_t errlen);

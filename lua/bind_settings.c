@@ -160,6 +160,34 @@ static int lua_set_trusted_proxies(lua_State *L)
     return 0;
 }
 
+/* set_forwarded(text). */
+static int lua_set_forwarded(lua_State *L)
+{
+    char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, "app.set");
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        script_raise(L,
+                     "app.set: forwarded: \"x-forwarded\", \"forwarded\", \"off\" or a list of fields expected, got %s",
+                     luaL_typename(L, 1));
+    }
+    const char *text = script_check_text(L, 1, "app.set: forwarded");
+    if (site_set_forwarded(script_of(L)->site, text, err, sizeof err) < 0) {
+        script_raise(L, "app.set: forwarded: %s", err);
+    }
+    return 0;
+}
+
+/* set_strip_forwarded(flag). */
+static int lua_set_strip_forwarded(lua_State *L)
+{
+    script_check_loading(L, "app.set");
+    if (lua_type(L, 1) != LUA_TBOOLEAN) {
+        script_raise(L, "app.set: strip_forwarded: true or false expected, got %s", luaL_typename(L, 1));
+    }
+    script_of(L)->site->strips_forwarded = lua_toboolean(L, 1) != 0;
+    return 0;
+}
+
 /* set_deny_connect(list). */
 static int lua_set_deny_connect(lua_State *L)
 {
@@ -216,6 +244,7 @@ void bind_settings(lua_State *L)
         {"setting_names", lua_setting_names},   {"set", lua_set},
         {"set_access_log", lua_set_access_log}, {"set_trusted_proxies", lua_set_trusted_proxies},
         {"check_settings", lua_check_settings}, {"set_deny_connect", lua_set_deny_connect},
+        {"set_forwarded", lua_set_forwarded},   {"set_strip_forwarded", lua_set_strip_forwarded},
         {"set_broker", lua_set_broker},         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -105,6 +105,8 @@ function app.set(settings)
     table.insert(names, "access_log")
     table.insert(names, "access_log_format")
     table.insert(names, "trusted_proxies")
+    table.insert(names, "forwarded")
+    table.insert(names, "strip_forwarded")
     table.insert(names, "deny_connect")
     table.insert(names, "broker")
     check_names("app.set", "setting", settings, names, place_of_setting)
@@ -117,6 +119,8 @@ function app.set(settings)
             core.hsts(settings[name])
         elseif settings[name] ~= nil and name == "trusted_proxies" then
             core.set_trusted_proxies(settings[name])
+        elseif settings[name] ~= nil and (name == "forwarded" or name == "strip_forwarded") then
+            core["set_" .. name](settings[name])
         elseif settings[name] ~= nil and name == "deny_connect" then
             core.set_deny_connect(settings[name])
         elseif settings[name] ~= nil and name == "broker" then

@@ -24,6 +24,25 @@ static void push_peer(lua_State *L, const struct exchange *exchange)
     lua_pushstring(L, peer);
 }
 
+static void push_client(lua_State *L, const struct exchange *exchange)
+{
+    char client[NET_TEXT_MAX];
+    peer_format_host(exchange_client(exchange), client, sizeof client);
+    lua_pushstring(L, client);
+}
+
+/* In lower case; nil if the request names none. */
+static void push_host(lua_State *L, const struct exchange *exchange)
+{
+    size_t len;
+    const char *host = exchange_host(exchange, &len);
+    if (len == 0) {
+        lua_pushnil(L);
+    } else {
+        request_push_lower(L, host, len);
+    }
+}
+
 static void push_params(lua_State *L, const struct exchange *exchange)
 {
     const struct route *route = exchange->match.route;
@@ -97,7 +116,7 @@ void request_push_header(lua_State *L, const struct exchange *exchange, const ch
     }
 }
 
-/* Push a field name in lower case. */
+/* Push a name in lower case. */
 void request_push_lower(lua_State *L, const char *name, size_t len)
 {
     char *out = write_buffer_reserve(script_lend_scratch(L, "req.headers"), len + 1, SIZE_MAX, NULL);
@@ -231,6 +250,12 @@ void request_push_field(lua_State *L, struct exchange *exchange, enum request_fi
         return;
     case REQUEST_USER:
         push_user(L, exchange);
+        return;
+    case REQUEST_CLIENT:
+        push_client(L, exchange);
+        return;
+    case REQUEST_HOST:
+        push_host(L, exchange);
         return;
     case REQUEST_PARAMS:
         push_params(L, exchange);

@@ -15,6 +15,8 @@ enum request_field {
     REQUEST_SCHEME,
     REQUEST_KEPT, /* from here on they are kept */
     REQUEST_PEER = REQUEST_KEPT,
+    REQUEST_CLIENT,
+    REQUEST_HOST,
     REQUEST_USER,
     REQUEST_PARAMS,
     REQUEST_QUERY,
@@ -30,7 +32,7 @@ void request_push_field(lua_State *L, struct exchange *exchange, enum request_fi
 /* Push the value of all header fields called name, joined; nil when there is none. */
 void request_push_header(lua_State *L, const struct exchange *exchange, const char *name, size_t len);
 
-/* Push a field name in lower case. */
+/* Push the name of a field, or of a host, in lower case. */
 void request_push_lower(lua_State *L, const char *name, size_t len);
 
 /* Push a name or value of a query or a form, decoded. */

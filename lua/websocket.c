@@ -172,7 +172,7 @@ struct script_websocket *websocket_of(const struct coro *coro)
 static const struct peer *find_client(const struct coro *coro)
 {
     const struct script_websocket *socket = websocket_of(coro);
-    return socket == NULL || socket->ws == NULL ? NULL : ws_peer(socket->ws);
+    return socket == NULL || socket->ws == NULL ? NULL : ws_client_address(socket->ws);
 }
 
 void websocket_begin(struct script_websocket *socket, struct coro *coro)

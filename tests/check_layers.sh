@@ -25,7 +25,7 @@ http/proxy includes only messages, connections, the client and core ; http/proxy
 the front door includes only the house ; evserve.c main.c ; - ; (lua|http|http/host|core|core/program)/[^/]*|version[.]h|evserve[.]h ; -
 evserve.h stands alone ; evserve.h ; - ; - ; -
 a message knows neither its connection nor the wire nor the server ; http/*.[ch] ; http/(conn|server).* ; .* ; http/(conn|server|h1/|ws/).*|core/transport[.]h
-the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(message|char_class|field_line|field_line_inline|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
+the parser of HTTP/1 knows messages and limits alone ; http/h1/parser*.[ch] http/h1/chunked*.[ch] ; - ; http/h1/(parser|chunked).*|http/(authority|message|char_class|field_line|field_line_inline|limits|route_methods)[.]h|core/[^/]* ; core/(reactor|net|transport)[.]h
 HTTP/1 knows neither the server nor the kernel ; http/h1/*.[ch] ; - ; .* ; http/(server|ws/).*|core/(sys|net)[.]h
 the frames of a WebSocket know nothing but memory ; http/ws/ws_frame*.[ch] http/ws/ws_mask*.[ch] http/ws/ws_utf8*.[ch] http/ws/ws_reader*.[ch] ; - ; http/ws/ws_(frame|mask|utf8|reader).*|core/(mem|utf8)[.]h ; -
 a WebSocket knows neither HTTP/1 nor the server nor the kernel ; http/ws/*.[ch] ; - ; .* ; http/(server|h1/).*|core/(sys|net)[.]h

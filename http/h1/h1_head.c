@@ -37,14 +37,15 @@ static char *put_connection(const struct h1 *h1, char *at)
     return h1->exchange.head.minor_version == 0 ? put_text(at, "Connection: keep-alive\r\n") : at;
 }
 
-/* The length of the site's line of Strict-Transport-Security that this response is to have: none over plain HTTP (RFC
- * 6797 section 7.2), nor if the handler has added one of its own. */
+/* The length of the site's line of Strict-Transport-Security that this response is to have: none for a client of plain
+ * HTTP (RFC 6797 section 7.2), nor if the handler has added one of its own. */
 __attribute__((noinline)) static size_t find_hsts(const struct h1 *h1)
 {
     static const char name[] = "Strict-Transport-Security";
     const struct exchange *exchange = &h1->exchange;
     size_t ignored;
-    bool is_secured = h1->conn->transport.ops == &tls_transport_ops;
+    bool is_told = exchange->told != 0 || h1->conn->transport.ops != &tls_transport_ops;
+    bool is_secured = !is_told || exchange_is_secure(exchange); /* which takes longer */
     bool has_own = is_secured && response_added_field(exchange, name, sizeof name - 1, &ignored) != NULL;
     return !is_secured || has_own ? 0 : exchange->site->hsts.len;
 }

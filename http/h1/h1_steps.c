@@ -186,6 +186,7 @@ static enum step begin_request(struct h1 *h1)
     const char *reason = NULL;
     int status = route_path(h1, &reason);
     if (status != 0) {
+        dispatch_hear_proxy(exchange); /* its line in the log names the client */
         h1_refuse(h1, status, reason);
         return STEP_ON;
     }

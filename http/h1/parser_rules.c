@@ -7,7 +7,8 @@
 
 #include "http/h1/parser_rules.h"
 
-#include <arpa/inet.h>
+#include "http/authority.h"
+
 #include <string.h>
 
 bool parser_fail(struct parser *parser, int status, const char *reason)
@@ -128,61 +129,6 @@ bool parser_fail_field_byte(struct parser *parser, enum field_line_state state, 
 
 /* Request line. */
 
-/* IPv6address of RFC 3986 section 3.2.2; its IPvFuture names no address that anybody can reach. */
-static bool is_ipv6(const char *text, size_t len)
-{
-    char address[INET6_ADDRSTRLEN];
-    struct in6_addr ignored;
-
-    if (len >= sizeof address) {
-        return false;
-    }
-    memcpy(address, text, len);
-    address[len] = '\0';
-    return inet_pton(AF_INET6, address, &ignored) == 1;
-}
-
-/* The end of a host that begins at p: an address in brackets or a registered name (RFC 3986 section 3.2.2); NULL when
- * it is malformed. */
-static const char *find_host_end(const char *p, const char *end)
-{
-    if (p < end && *p == '[') {
-        const char *close = memchr(p, ']', (size_t)(end - p));
-        return close != NULL && is_ipv6(p + 1, (size_t)(close - p - 1)) ? close + 1 : NULL;
-    }
-    for (;;) {
-        while (p < end && char_is(*p, CLASS_HOST)) {
-            p++;
-        }
-        if (p == end || *p != '%') {
-            return p;
-        }
-        if (end - p < 3 || char_hex_value(p[1]) < 0 || char_hex_value(p[2]) < 0) {
-            return NULL;
-        }
-        p += 3;
-    }
-}
-
-/* host [":" port], the host not empty (RFC 9110 section 4.2.1). User information, which may look like a host, is
- * none. */
-static bool is_authority(const char *text, size_t len)
-{
-    const char *end = text + len;
-    const char *p = find_host_end(text, end);
-
-    if (p == NULL || p == text) {
-        return false;
-    }
-    if (p < end && *p++ != ':') {
-        return false;
-    }
-    while (p < end && char_is_digit(*p)) {
-        p++;
-    }
-    return p == end;
-}
-
 /* absolute-form (RFC 9112 section 3.2.2): authority and path out of "http://authority/path", whose part up to '?' is
  * head->path so far. */
 static bool split_absolute_form(struct parser *parser, struct head *head, const char *data)
@@ -203,7 +149,7 @@ static bool split_absolute_form(struct parser *parser, struct head *head, const 
     if (path == NULL) {
         path = end;
     }
-    if (!is_authority(authority, (size_t)(path - authority))) {
+    if (!authority_is_valid(authority, (size_t)(path - authority))) {
         return parser_fail(parser, 400, "malformed host in request target");
     }
     if ((scheme_len == 8) != parser->is_secured) { /* RFC 9110 section 7.4 */
@@ -291,7 +237,8 @@ static bool take_host(struct parser *parser, struct head *head, const char *valu
     if (head->first[FIELD_HOST] != head->field_count) {
         return parser_fail(parser, 400, "more than one Host");
     }
-    return value == end || is_authority(value, (size_t)(end - value)) || parser_fail(parser, 400, "malformed Host");
+    return value == end || authority_is_valid(value, (size_t)(end - value)) ||
+           parser_fail(parser, 400, "malformed Host");
 }
 
 /* RFC 9112 section 9.3. Other connection options name fields for proxies to remove. */

@@ -13,6 +13,7 @@
 #include "core/net_handed.h"
 #include "evserve.h"
 #include "http/access_format.h"
+#include "http/forwarded.h"
 #include "http/host/evs_auth.h"
 #include "http/host/evs_certificates.h"
 #include "http/host/evs_mounts.h"
@@ -143,6 +144,10 @@ int evs_config_read(struct evserve_config *copy, const struct evserve_config *co
         return error_text(err, errlen, -EINVAL, "evserve_config.trusted_proxies: %s", text);
     }
     trusted_proxies_destroy(trusted);
+    uint8_t sources;
+    if (copy->forwarded != NULL && forwarded_parse_setting(&sources, copy->forwarded, text, sizeof text) < 0) {
+        return error_text(err, errlen, -EINVAL, "evserve_config.forwarded: %s", text);
+    }
     struct destinations *list = NULL;
     int rv;
     if (copy->deny_connect != NULL && destinations_parse_denied(&list, copy->deny_connect, text, sizeof text) < 0) {
@@ -240,6 +245,7 @@ void evs_config_drop(struct evserve_config *kept)
     mem_free((void *)(uintptr_t)kept->access_log);
     mem_free((void *)(uintptr_t)kept->access_log_format);
     mem_free((void *)(uintptr_t)kept->trusted_proxies);
+    mem_free((void *)(uintptr_t)kept->forwarded);
     mem_free((void *)(uintptr_t)kept->metrics_hosts);
     mem_free((void *)(uintptr_t)kept->deny_connect);
     mem_free((void *)(uintptr_t)kept->broker);
@@ -264,6 +270,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
     kept->access_log = config->access_log == NULL ? NULL : mem_copy_text(config->access_log);
     kept->access_log_format = config->access_log_format == NULL ? NULL : mem_copy_text(config->access_log_format);
     kept->trusted_proxies = config->trusted_proxies == NULL ? NULL : mem_copy_text(config->trusted_proxies);
+    kept->forwarded = config->forwarded == NULL ? NULL : mem_copy_text(config->forwarded);
     kept->metrics_hosts = config->metrics_hosts == NULL ? NULL : mem_copy_text(config->metrics_hosts);
     kept->broker = config->broker == NULL ? NULL : mem_copy_text(config->broker);
     kept->deny_connect = config->deny_connect == NULL ? NULL : mem_copy_text(config->deny_connect);
@@ -288,6 +295,7 @@ int evs_config_keep(struct evserve_config *kept, const struct evserve_config *co
                     (kept->access_log == NULL) == (config->access_log == NULL) &&
                     (kept->access_log_format == NULL) == (config->access_log_format == NULL) &&
                     (kept->trusted_proxies == NULL) == (config->trusted_proxies == NULL) &&
+                    (kept->forwarded == NULL) == (config->forwarded == NULL) &&
                     (kept->metrics_hosts == NULL) == (config->metrics_hosts == NULL) &&
                     (kept->broker == NULL) == (config->broker == NULL) &&
                     (kept->deny_connect == NULL) == (config->deny_connect == NULL) &&

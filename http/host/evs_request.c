@@ -8,6 +8,7 @@
 
 #include "http/host/evs_internal.h"
 
+#include "core/ascii.h"
 #include "core/mem.h"
 #include "http/exchange.h"
 #include "http/exchange_log.h"
@@ -144,6 +145,24 @@ const char *evs_peer(evs_request *request, char *text, size_t size)
 {
     peer_format(exchange_of(request)->peer, text, size);
     return text;
+}
+
+const char *evs_client(evs_request *request, char *text, size_t size)
+{
+    peer_format_host(exchange_client(exchange_of(request)), text, size);
+    return text;
+}
+
+size_t evs_host_name(evs_request *request, char *text, size_t size)
+{
+    size_t len;
+    const char *host = exchange_host(exchange_of(request), &len);
+    if (size > 0) {
+        size_t taken = len < size ? len : size - 1;
+        ascii_copy_lower(text, host, taken);
+        text[taken] = '\0';
+    }
+    return len;
 }
 
 evserve *evs_server(evs_request *request)

@@ -306,6 +306,12 @@ void *evs_ws_arg(const evs_ws *ws)
     return ws_arg(ws_of(ws));
 }
 
+const char *evs_ws_client(const evs_ws *ws, char *text, size_t size)
+{
+    peer_format_host(ws_client_address(ws_of(ws)), text, size);
+    return text;
+}
+
 const char *evs_ws_peer(const evs_ws *ws, char *text, size_t size)
 {
     peer_format(ws_peer(ws_of(ws)), text, size);

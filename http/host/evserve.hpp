@@ -163,6 +163,11 @@ class websocket
         char text[EVSERVE_ADDRESS_MAX];
         return evs_ws_peer(handle_, text, sizeof text);
     }
+    std::string client() const
+    {
+        char text[64];
+        return evs_ws_client(handle_, text, sizeof text);
+    }
     std::string protocol() const
     {
         char text[1024];
@@ -336,6 +341,22 @@ class request
         char text[1024];
         const char *name = evs_user(handle_, text, sizeof text);
         return name == nullptr ? "" : name;
+    }
+    std::string client() const
+    {
+        char text[64];
+        return evs_client(handle_, text, sizeof text);
+    }
+    std::string host_name() const
+    {
+        std::string text(256, '\0');
+        std::size_t len = evs_host_name(handle_, &text[0], text.size());
+        if (len >= text.size()) {
+            text.resize(len + 1);
+            evs_host_name(handle_, &text[0], text.size());
+        }
+        text.resize(len);
+        return text;
     }
     std::string_view id() const noexcept
     {

@@ -11,6 +11,7 @@
 #include "core/net.h"
 #include "core/redis_url.h"
 #include "http/acme.h"
+#include "http/forwarded.h"
 #include "http/host/evs_auth.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_proxies.h"
@@ -77,6 +78,10 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
     if (rv == 0 && config->trusted_proxies != NULL) {
         rv = site_set_trusted_proxies(offer->site, config->trusted_proxies, text, sizeof text);
     }
+    if (rv == 0 && config->forwarded != NULL) {
+        rv = site_set_forwarded(offer->site, config->forwarded, text, sizeof text);
+    }
+    offer->site->strips_forwarded = offer->site->strips_forwarded || config->strip_forwarded;
     if (rv == 0 && config->deny_connect != NULL) {
         rv = site_set_deny_connect(offer->site, config->deny_connect, text, sizeof text);
     }
@@ -425,6 +430,14 @@ static void describe_site(const struct describe_call *call, const struct site *s
     if (site->trusted != NULL) {
         const char *list = trusted_proxies_text(site->trusted);
         describe_text(call, "trusted_proxies", list, strlen(list));
+    }
+    if (site->forwarded != FORWARDED_BY_DEFAULT) {
+        char text[FORWARDED_TEXT_MAX];
+        forwarded_format_setting(site->forwarded, text);
+        describe_text(call, "forwarded", text, strlen(text));
+    }
+    if (site->strips_forwarded) {
+        describe_text(call, "strip_forwarded", "true", 4);
     }
     if (site->denied != NULL) {
         const char *list = destinations_text(site->denied);

@@ -39,6 +39,8 @@ struct offer_config {
     const char *acme;                         /* directory of ACME challenges, or NULL; wins over the script's */
     const char *hsts;                         /* text of hsts_parse(), or NULL; wins over the script's */
     const char *trusted_proxies;              /* valid, or NULL; wins over the script's */
+    const char *forwarded;                    /* valid, or NULL; wins over the script's */
+    bool strip_forwarded;                     /* or the script says so */
     const char *deny_connect;                 /* valid, or NULL; wins over the script's */
     const char *broker;                       /* valid, or NULL; wins over the script's */
     const char *metrics_hosts;                /* valid, or NULL; come with the script's */

@@ -208,6 +208,8 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .acme = config->acme,
         .hsts = config->hsts,
         .trusted_proxies = config->trusted_proxies,
+        .forwarded = config->forwarded,
+        .strip_forwarded = config->strip_forwarded != 0,
         .deny_connect = config->deny_connect,
         .broker = config->broker,
         .metrics_hosts = config->metrics_hosts,

@@ -217,6 +217,11 @@ const struct ws_options *ws_options_of(const struct ws *ws)
     return ws->options;
 }
 
+const struct peer *ws_client_address(const struct ws *ws)
+{
+    return ws->client != NULL ? ws->client : &ws->conn->peer;
+}
+
 const struct peer *ws_peer(const struct ws *ws)
 {
     return &ws->conn->peer;

@@ -67,10 +67,11 @@ bool ws_is_open(const struct ws *ws);
 /* Which subprotocol was agreed on: its place in the list of struct ws_policy, from 1; 0: none. */
 unsigned ws_protocol_place(const struct ws *ws);
 
-/* What ws_accept() was given; the client; the server's service. */
+/* What ws_accept() was given; who is connected; the server's service. */
 void *ws_arg(const struct ws *ws);
 const struct ws_options *ws_options_of(const struct ws *ws);
 const struct peer *ws_peer(const struct ws *ws);
+const struct peer *ws_client_address(const struct ws *ws); /* the one that a trusted proxy told; else the same */
 struct service *ws_service(const struct ws *ws);
 
 #endif

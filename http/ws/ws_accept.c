@@ -74,7 +74,6 @@ static const char *find_single(const struct exchange *exchange, const char *name
 static bool may_connect(const struct exchange *exchange, const char *origins)
 {
     size_t len, host_len = 0;
-    struct tls_info info;
     const char *origin = exchange_field(exchange, "Origin", &len);
     if (origin == NULL) {
         return true;
@@ -82,8 +81,8 @@ static bool may_connect(const struct exchange *exchange, const char *origins)
     if (origins != NULL) {
         return ws_origin_is_listed(origin, len, origins);
     }
-    const char *host = exchange_known_field(exchange, FIELD_HOST, &host_len);
-    return host != NULL && ws_origin_is_own(origin, len, host, host_len, exchange_tls(exchange, &info));
+    const char *host = exchange_host(exchange, &host_len);
+    return host_len > 0 && ws_origin_is_own(origin, len, host, host_len, exchange_is_secure(exchange));
 }
 
 static struct ws_refusal check_handshake(const struct exchange *exchange, const struct ws_policy *policy)
@@ -142,7 +141,7 @@ static void log_origin(struct exchange *exchange, const struct ws_policy *policy
 {
     size_t len = 0, host_len = 0;
     const char *origin = exchange_field(exchange, "Origin", &len);
-    const char *host = exchange_known_field(exchange, FIELD_HOST, &host_len);
+    const char *host = exchange_host(exchange, &host_len);
     int shown = len < ORIGIN_SHOWN_MAX ? (int)len : ORIGIN_SHOWN_MAX,
         host_shown = host_len < ORIGIN_SHOWN_MAX ? (int)host_len : ORIGIN_SHOWN_MAX;
     if (policy->origins != NULL) {
@@ -153,7 +152,7 @@ static void log_origin(struct exchange *exchange, const struct ws_policy *policy
             exchange, LOG_WARN, policy,
             "GET %s: WebSocket refused: Origin %.*s, Host %.*s: if both are the same site, the proxy in front must "
             "pass on Host with its port; otherwise list the origin in \"origins\"",
-            exchange->path, shown, origin, host_shown, host == NULL ? "" : host);
+            exchange->path, shown, origin, host_shown, host);
     }
 }
 
@@ -213,6 +212,21 @@ static int add_agreed(struct exchange *exchange, const struct ws_policy *policy,
     return rv;
 }
 
+/* Keep the client that a proxy has told beyond the request. Returns 0 or -ENOMEM. */
+static int keep_client(struct ws *ws, const struct exchange *exchange)
+{
+    const struct peer *client = exchange_client(exchange);
+    if (client == exchange->peer) {
+        return 0;
+    }
+    ws->client = mem_alloc(sizeof *ws->client);
+    if (ws->client == NULL) {
+        return -ENOMEM;
+    }
+    *ws->client = *client;
+    return 0;
+}
+
 /* Agree on compression, if the client offers it and there is memory for it. Returns 0 or -errno. */
 static int add_compression(struct exchange *exchange, struct ws *ws, const struct ws_offer *offer)
 {
@@ -241,6 +255,7 @@ static void *begin_ws(struct conn *conn, const char *unread, size_t len, void *a
 static void free_opening(struct ws_opening *opening)
 {
     ws_deflate_destroy(opening->ws->deflate);
+    mem_free(opening->ws->client);
     slabs_put(opening->ws);
     mem_free(opening);
 }
@@ -286,7 +301,7 @@ int ws_accept(struct exchange *exchange, const struct ws_policy *policy, const s
         return refuse_handshake(exchange, &refusal, policy);
     }
     struct ws_opening *opening = make_opening(exchange->service, options, arg);
-    if (opening == NULL || add_agreed(exchange, policy, agreed) < 0 ||
+    if (opening == NULL || keep_client(opening->ws, exchange) < 0 || add_agreed(exchange, policy, agreed) < 0 ||
         add_compression(exchange, opening->ws, &offer) < 0) {
         if (opening != NULL) {
             free_opening(opening);

@@ -397,6 +397,7 @@ static void ws_lose(struct conn *conn)
     ws_deflate_destroy(ws->deflate);
     stat_add(&service->stats.websockets, UINT64_MAX); /* one less */
     conn->work = NULL;
+    mem_free(ws->client);
     slabs_put(ws);
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct conn;
+struct peer;
 struct ws_deflate;
 struct ws_subscription;
 struct ws_traffic;
@@ -30,6 +31,7 @@ struct ws {
     const struct ws_options *options;      /* borrowed until on_close() */
     void *arg;                             /* of options->user */
     struct ws_traffic *traffic;            /* what is on its way; NULL while nothing is */
+    struct peer *client;                   /* owned: the one that a trusted proxy told; NULL: that of conn */
     struct ws_deflate *deflate;            /* permessage-deflate, if it was agreed on; NULL */
     struct ws_subscription *subscriptions; /* to topics: http/ws/ws_topics.c */
     struct ws_reader reader;               /* of what the client sends */

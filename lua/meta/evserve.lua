@@ -70,7 +70,9 @@ local app = {}
 ---@field headers table<string, string> names are case-insensitive; repeated fields are joined; for a target in absolute-form, host is its authority
 ---@field cookies table<string, string> values as sent; the first value of a repeated name
 ---@field body string the whole body, or "" if there is none; waits until it has arrived
----@field peer string the client's address: "127.0.0.1:40312"
+---@field peer string the address of the client's socket, or that of the proxy in front: "127.0.0.1:40312"
+---@field client string the client's address, which a trusted proxy may have told: "203.0.113.7"
+---@field host string? the host that the client asked for, in lower case: "example.org:8443"
 ---@field user any the name that app.basic_auth has accepted, or what middleware has put there
 ---@field scheme "http"|"https"
 ---@field tls evserve.Tls? what TLS has agreed on; nil for a connection without TLS
@@ -186,6 +188,8 @@ function events:comment(text) end
 ---@field id string
 ---@field scheme string
 ---@field peer string
+---@field client string
+---@field host string?
 ---@field params table<string, string>
 ---@field query table<string, string>
 ---@field headers evserve.Headers
@@ -301,7 +305,9 @@ function timer:cancel() end
 ---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
 ---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none
 ---@field access_log_format? string "combined" (the default), "json", or a text with nginx's $variables
----@field trusted_proxies? string whose X-Request-Id counts: "127.0.0.1, 10.0.0.0/8, unix:"; "none": nobody's
+---@field trusted_proxies? string the proxies whose X-Request-Id and forwarded fields count: "127.0.0.1, 10.0.0.0/8, unix:"; "none": nobody's
+---@field forwarded? string which of their fields say who the client is: "x-forwarded" (the default), some of "x-forwarded-for, x-forwarded-proto, x-forwarded-host", "forwarded" (RFC 7239), "off"
+---@field strip_forwarded? boolean forwarded fields that do not count are removed from requests
 ---@field broker? string the Redis server that carries topics between machines: "redis://user:password@host:6379/0", "rediss://host", "unix:/run/redis.sock"
 ---@field deny_connect? string servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route

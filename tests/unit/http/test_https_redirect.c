@@ -168,11 +168,26 @@ static int group_tear_down(void **state)
     return 0;
 }
 
+static void clients_of_a_proxy_that_speaks_https_are_not_redirected(void **state)
+{
+    (void)state;
+    char err[256] = "";
+    assert_int_equal(site_set_trusted_proxies(scene.site, "127.0.0.1", err, sizeof err), 0);
+    begin("127.0.0.1:0?redirect_https", "127.0.0.1:443?tls");
+    struct fake_peer *peer = plain_client();
+    say(peer, "GET /hello HTTP/1.1\r\nHost: inner\r\nX-Forwarded-Proto: https\r\n\r\n");
+    say(peer,
+        "GET /hello HTTP/1.1\r\nHost: inner\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: example.org:80\r\n\r\n");
+    assert_string_equal(statuses(peer), "200 308");
+    assert_true(output_has(peer, "Location: https://example.org/hello\r\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCENE_TEST(only_its_own_requests_are_redirected),
         SCENE_TEST(port_is_that_of_the_first_listener_of_tls_unless_it_is_named),
+        SCENE_TEST(clients_of_a_proxy_that_speaks_https_are_not_redirected),
         SCENE_TEST(hooks_of_the_host_are_not_asked),
         SCENE_TEST(redirect_without_memory_is_503_or_cut),
         SCENE_TEST(location_is_as_long_as_fields_may_be),
