@@ -29,7 +29,7 @@
 #include "http/proxy/proxied_fields.h"
 #include "http/proxy/proxied_head.h"
 #include "http/proxy/proxy_state.h"
-#include "http/proxy/tunnel.h"
+#include "http/proxy/upgrade.h"
 #include "http/proxy/upstream.h"
 #include "http/response.h"
 #include "http/service.h"
@@ -515,27 +515,18 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
 
 /* The upstream has agreed to the protocol that the client has asked for: from here on bytes are passed on unseen. data
  * are those of the head, and len bytes lie behind it. The passage is gone when this returns. */
-static void switch_protocols(struct passage *passage, const char *data, const char *rest, size_t len)
+static void switch_protocols(struct passage *passage, const char *data, const char *early, size_t len)
 {
-    struct exchange *exchange = passage->exchange;
-    char name[TUNNEL_NAME_MAX + 1] = "";
-    size_t name_len = 0;
-    const char *asked = exchange_field(exchange, "Upgrade", &name_len);
-    memcpy(name, asked, name_len);
-    const struct tunnel_plan plan = {.link = passage->link,
-                                     .name = name,
-                                     .early = rest,
-                                     .early_len = len,
-                                     .idle_timeout_ms = passage->proxy->tunnel_timeout_ms,
-                                     .write_timeout_ms = (uint32_t)exchange->limits->write_timeout_ms};
-    uint32_t ignored = 0;
-    if (proxied_fields_add(exchange, &passage->head, data, &ignored) < 0 || tunnel_open(exchange, &plan) < 0) {
+    int rv = upgrade_accept(passage->exchange, passage->proxy, passage->link, &passage->head, data, early, len);
+    if (rv == -EPROTO) {
+        fail_malformed(passage, "it switches to a protocol that was not asked for");
+    } else if (rv < 0) {
         lack_memory(passage);
-        return;
+    } else {
+        upstream_note_success(passage->upstream);
+        passage->link = NULL; /* the tunnel's */
+        end_passage(passage);
     }
-    upstream_note_success(passage->upstream);
-    passage->link = NULL; /* the tunnel's */
-    end_passage(passage);
 }
 
 static void begin_head_of(struct passage *passage)

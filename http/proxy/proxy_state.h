@@ -8,6 +8,7 @@
  *   proxied_head.c     the request for the upstream, as bytes
  *   proxied_fields.c   the fields of its response, for the client
  *   upstream.c         which upstream is next, and which has failed
+ *   upgrade.c          upstreams that agree to another protocol
  *   tunnel.c           connections that go over to another protocol */
 
 #include "core/link_hello.h"
