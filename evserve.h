@@ -1896,7 +1896,8 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
                   size_t errlen);
 
 /* The same for the route table alone, in aligned columns, in the order of paths: methods, path, name ("-" without one)
- * and place of each route, and "static", prefix, "-" and directory of each mount. */
+ * and place of each route; "static", prefix, "-" and directory of each mount; "rule", prefix, "-" and kind of each rule;
+ * and status, pattern, "-" and target of each redirect. */
 int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                    size_t errlen);
 

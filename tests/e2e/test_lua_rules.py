@@ -5,7 +5,8 @@ import os
 import unittest
 
 import evtest
-from lua_site import EVSERVE, SiteCase, script
+from lua_site import EVSERVE, Client, SiteCase, script
+from origin import Origin
 
 
 class Rules(SiteCase):
@@ -136,6 +137,42 @@ class Hosts(SiteCase):
         self.assertIn(["rule", "/", "-", "app.headers"], rows)
         self.assertIn(["301", "/*rest", "-", "https://two.test/*rest"], rows)
         self.assertIn(["rule", "/inner", "-", "app.headers"], rows)
+
+
+class Proxied(unittest.TestCase):
+    """Responses of other servers have the fields of rules."""
+
+    SITE = r"""
+    app.proxy("/", os.getenv "UPSTREAM")
+    app.headers("/", { server = false, ["x-frame-options"] = "DENY", ["x-up"] = "added" })
+    app.headers("/own", { ["x-up"] = "replaced" }, { replace = true })
+    app.cache("/", { ["*.css"] = "1d" })
+    app.deny("/internal", "all")
+    app.redirect_from("/moved", "/there")
+    """
+
+    def test_fields_and_access(self):
+        fields = [("Server", "up/1"), ("X-Up", "its own")]
+        with Origin({"/own": lambda c, r: c.respond(200, "own", fields),
+                     "/a.css": lambda c, r: c.respond(200, "css", [("Server", "up/1")]),
+                     "/b.css": lambda c, r: c.respond(200, "css", [("Cache-Control", "no-store")])}) as origin, \
+                script(self.SITE) as path, \
+                evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=os.path.dirname(path),
+                               env={**os.environ, "UPSTREAM": origin.url}) as server:
+            def ask(target):
+                with Client(server) as client:
+                    return client.ask("GET", target)
+
+            answer = ask("/own")
+            self.assertEqual((answer.text, answer.headers["x-up"], answer.headers["x-frame-options"]),
+                             ("own", "replaced", "DENY"))
+            self.assertNotIn("server", answer.headers)
+            answer = ask("/a.css")
+            self.assertEqual((answer.headers["cache-control"], answer.headers["x-up"]), ("max-age=86400", "added"))
+            self.assertNotIn("server", answer.headers)
+            self.assertEqual(ask("/b.css").headers["cache-control"], "no-store")
+            self.assertEqual([ask(target).status for target in ("/internal", "//internal", "/internal//x", "/moved")],
+                             [403, 403, 403, 301])
 
 
 class Mistakes(unittest.TestCase):
