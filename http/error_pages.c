@@ -13,6 +13,7 @@
 #include "http/file_cache.h"
 #include "http/file_root.h"
 #include "http/representation.h"
+#include "http/response.h"
 #include "http/service.h"
 
 #include <errno.h>
@@ -39,22 +40,35 @@ static struct error_page *find_page(const struct error_pages *pages, int status)
     return index == 0 ? NULL : pages->pages[index - 1];
 }
 
+/* The file of a page, with a reference, or NULL if it is not there. */
+static struct cached_file *find_page_file(const struct exchange *exchange, const struct error_pages *pages,
+                                          struct error_page *page)
+{
+    struct cached_file *file;
+    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
+    int rv = file_cache_get(pages->cache, &page->root, page->name, page->name_len, now_ms, &file);
+    return rv < 0 ? NULL : file;
+}
+
 static bool send_file_page(struct exchange *exchange, const struct error_pages *pages, int status)
 {
     struct error_page *page = find_page(pages, status);
-    struct cached_file *file;
-    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
-    if (page == NULL || file_cache_get(pages->cache, &page->root, page->name, page->name_len, now_ms, &file) < 0) {
-        return false;
+    struct cached_file *file = page == NULL ? NULL : find_page_file(exchange, pages, page);
+    if (file != NULL) {
+        representation_send(exchange, status, file, NULL);
     }
-    representation_send(exchange, status, file, NULL);
-    return true;
+    return file != NULL;
 }
 
-bool error_pages_are_for_proxied(const struct error_pages *pages, int status)
+bool error_pages_replace(struct exchange *exchange, const struct error_pages *pages, int status)
 {
-    const struct error_page *page = find_page(pages, status);
-    return page != NULL && page->for_proxied;
+    struct error_page *page = find_page(pages, status);
+    struct cached_file *file = page == NULL || !page->for_proxied ? NULL : find_page_file(exchange, pages, page);
+    if (file != NULL) {
+        response_drop_content_fields(exchange);
+        representation_send(exchange, status, file, NULL);
+    }
+    return file != NULL;
 }
 
 /* Setting up. */

@@ -13,6 +13,7 @@
  * connection with it. */
 
 #include "http/proxy/passage.h"
+#include "http/error_pages.h"
 
 #include "core/deadline.h"
 #include "core/kept_links.h"
@@ -34,6 +35,7 @@
 #include "http/response.h"
 #include "http/service.h"
 #include "http/status.h"
+#include "http/vhost.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -498,6 +500,11 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
         lack_memory(passage);
         return false;
     }
+    if (error_pages_replace(exchange, exchange->vhost->error_pages, head->status)) {
+        upstream_note_success(passage->upstream);
+        end_passage(passage);
+        return false;
+    }
     fetch_body_begin(&passage->body, framing, head->content_length);
     passage->has_begun = true;
     bool is_whole = framing == FRAMING_LENGTH && head->content_length <= len &&
@@ -505,7 +512,11 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
     if (is_whole) {
         passage->body.is_complete = true;
         passage->is_followed = head->content_length < len;
-        response_send(exchange, head->status, NULL, rest, (size_t)head->content_length);
+        if (head->content_length == 0) { /* it has no content: response_send() would look for a page */
+            response_begin(exchange, head->status, NULL, 0);
+        } else {
+            response_send(exchange, head->status, NULL, rest, (size_t)head->content_length);
+        }
         finish_passage(passage);
         return false;
     }

@@ -155,20 +155,50 @@ static void a_large_page_is_sent_from_its_file(void **state)
     assert_int_equal(content_len(peer), 3000000 + strlen(hello_text));
 }
 
+/* A response of another server: some fields, and the status that ctx points to. */
+static void serve_proxied(struct exchange *exchange, void *ctx)
+{
+    int status = *(const int *)ctx;
+    response_add_field(exchange, "Content-Type", 12, "text/x-own", 10);
+    response_add_field(exchange, "Content-Encoding", 16, "gzip", 4);
+    response_add_field(exchange, "WWW-Authenticate", 16, "Basic", 5);
+    if (!error_pages_replace(exchange, exchange->vhost->error_pages, status)) {
+        response_send(exchange, status, NULL, "own", 3);
+    }
+}
+
 static void only_some_are_for_other_servers(void **state)
 {
     (void)state;
-    assert_false(error_pages_are_for_proxied(NULL, 502));
-    assert_int_equal(add_page("502", "a.html", true, NULL, 0), 0);
+    static int status_200 = 200;
+    static const struct handler proxied_403 = {.serve = serve_proxied, .ctx = &status_403};
+    static const struct handler proxied_404 = {.serve = serve_proxied, .ctx = &status_404};
+    static const struct handler proxied_500 = {.serve = serve_proxied, .ctx = &status_500};
+    static const struct handler proxied_200 = {.serve = serve_proxied, .ctx = &status_200};
+    tree_add_file(&scene.tree, "a.html", "<p>a");
+    tree_add_file(&scene.tree, "b.html", "<p>b");
+    assert_int_equal(add_page("403", "a.html", true, NULL, 0), 0);
     assert_int_equal(add_page("5xx", "b.html", false, NULL, 0), 0);
+    assert_int_equal(add_page("404", "missing.html", true, NULL, 0), 0);
     const struct error_pages *pages = scene.site->default_host.error_pages;
-    assert_true(error_pages_are_for_proxied(pages, 502));
-    assert_false(error_pages_are_for_proxied(pages, 500));
-    assert_false(error_pages_are_for_proxied(pages, 200));
-    assert_false(error_pages_are_for_proxied(pages, 600));
     assert_string_equal(error_pages_directory(pages, 0), ".");
-    assert_null(error_pages_directory(pages, 2));
+    assert_null(error_pages_directory(pages, 3));
     assert_null(error_pages_directory(NULL, 0));
+    add_route(METHOD_GET, "/403", &proxied_403);
+    add_route(METHOD_GET, "/404", &proxied_404);
+    add_route(METHOD_GET, "/500", &proxied_500);
+    add_route(METHOD_GET, "/200", &proxied_200);
+    scene_start();
+    assert_string_equal(content_of(GET("/404"), "404"), "own");
+    assert_string_equal(content_of(GET("/500"), "500"), "own");
+    assert_string_equal(content_of(GET("/200"), "200"), "own");
+    struct fake_peer *peer = client();
+    say(peer, GET("/403"));
+    assert_true(output_has(peer, "\r\n\r\n<p>a"));
+    assert_true(output_has(peer, "\r\nContent-Type: text/html; charset=utf-8\r\n"));
+    assert_true(output_has(peer, "\r\nWWW-Authenticate: Basic\r\n"));
+    assert_false(output_has(peer, "gzip"));
+    assert_false(output_has(peer, "x-own"));
 }
 
 static void mistakes_are_refused(void **state)
