@@ -310,6 +310,7 @@ function timer:cancel() end
 ---@field strip_forwarded? boolean forwarded fields that do not count are removed from requests
 ---@field broker? string the Redis server that carries topics between machines: "redis://user:password@host:6379/0", "rediss://host", "unix:/run/redis.sock"
 ---@field deny_connect? string servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
+---@field unknown_host? "default"|404|421 what names get that no app.host has: what app serves, or this status
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.
@@ -551,6 +552,10 @@ function group.events(path, options) end
 ---@param middleware fun(req: evserve.Request, nxt: fun(req: evserve.Request?): evserve.Response): any, any, evserve.Headers?
 function group.use(middleware) end
 
+group.redirect_from, group.headers, group.cache = app.redirect_from, app.headers, app.cache
+group.allow, group.deny, group.basic_auth = app.allow, app.deny, app.basic_auth
+group.error_page, group.proxy = app.error_page, app.proxy
+
 --- Create a group inside this group.
 ---@param prefix string
 ---@return evserve.Group
@@ -560,6 +565,41 @@ function group.group(prefix) end
 ---@param prefix string
 ---@return evserve.Group
 function app.group(prefix) end
+
+--- Limits of a host, which a route may have as well. Those you leave out are those of app.set.
+---@class evserve.HostSettings
+---@field body_timeout? evserve.Duration how long a request body may make no progress
+---@field min_body_rate? evserve.Size bytes per second of a request body, once body_timeout has passed; a slower body gets a 408
+---@field write_timeout? evserve.Duration how long a client may read nothing of a response that is waiting
+---@field rate_limit? evserve.Size bytes per second of one response that are sent to a client that could take more; 0: no limit
+---@field handler_timeout? evserve.Duration how long a handler may take to begin its response; then the client gets a 503; 0: no limit
+---@field stream_timeout? evserve.Duration how long a response that has begun may send nothing more; then it is cut; 0: no limit
+---@field log_slow? evserve.Duration how long a request may take before a line of the log says what its time was spent on; 0: none is written
+---@field max_body? evserve.Size size of a request body; larger ones get a 413
+---@field max_drain? evserve.Size how much of an unread request body is discarded to keep the connection open
+---@field write_high_mark? evserve.Size queued response bytes above which no further request is read
+---@field write_cap? evserve.Size queued response bytes at which a client that falls behind is cut
+---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
+---@field access_log? boolean false: its requests are not in the access log
+
+--- What is served under names of its own. It shares nothing with app, which serves all other names.
+---@class evserve.Host: evserve.Group
+local host = {}
+
+--- Change limits of its requests.
+---@param settings evserve.HostSettings
+function host.set(settings) end
+
+--- A certificate for each of its names.
+---@param options { cert: string, key?: string, client_ca?: string, client?: "required"|"optional" }
+function host.tls(options) end
+
+host.static, host.health, host.metrics = app.static, app.health, app.metrics
+
+--- Serve something under one name or several: "example.org", "*.example.org" for all names that end so, "192.0.2.1".
+---@param ... string
+---@return evserve.Host
+function app.host(...) end
 
 --- The path of the route with this name, with parameters and query filled in and percent-encoded.
 ---@param name string

@@ -43,7 +43,9 @@ class Client:
         self.file = self.sock.makefile("rb")
 
     def send(self, method, target, headers=(), body=None, version="1.1"):
-        lines = [f"{method} {target} HTTP/{version}", "Host: test"] + [f"{name}: {value}" for name, value in headers]
+        has_host = any(name.lower() == "host" for name, _ in headers)
+        lines = [f"{method} {target} HTTP/{version}"] + ([] if has_host else ["Host: test"])
+        lines += [f"{name}: {value}" for name, value in headers]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
         self.sock.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b""))

@@ -42,10 +42,12 @@ class Names(SiteCase):
     end
     local timer = app.every("1h", print)
     local group = keys(app.group("/x"))
+    local host = keys(app.host("example.org"))
     app.get("/app", function() return keys(app) end)
     app.get("/json", function() return keys(app.json) end)
     app.get("/stats", function() return keys(app.stats()) end)
     app.get("/group", function() return group end)
+    app.get("/host", function() return host end)
     app.get("/timer", function() return keys(debug.getmetatable(timer).__index) end)
     app.get("/socket", function(req)
         local socket = assert(app.connect("127.0.0.1:" .. req.query.port))
@@ -87,6 +89,7 @@ class Names(SiteCase):
     def test_functions(self):
         self.assertEqual(self.live("app"), sorted(set(functions("app"))))
         self.assertEqual(self.live("group"), sorted(functions("group")))
+        self.assertEqual(self.live("host"), sorted(functions("group") + functions("host")))
         self.assertEqual(self.live("json"), sorted(functions(r"app\.json")))
 
     def test_objects(self):
@@ -109,9 +112,10 @@ class Options(unittest.TestCase):
         limits += re.findall(r"^SETTING\((\w+), (\w+),", read("lua", "settings.def"), re.MULTILINE)
         self.assertEqual(sorted(fields("Settings")), sorted([name for name, _ in limits] +
                                 ["access_log", "access_log_format", "broker", "deny_connect", "forwarded", "hsts",
-                                 "strip_forwarded", "trailing_slash", "trusted_proxies"]))
+                                 "strip_forwarded", "trailing_slash", "trusted_proxies", "unknown_host"]))
         of_routes = {name for name, scope in limits if scope == "ROUTE"}
         self.assertEqual(of_routes - set(fields("RouteOptions")), set())
+        self.assertEqual(of_routes - set(fields("HostSettings")), {"handler_cpu"})
 
     def test_static_options(self):
         self.assertEqual(sorted(fields("StaticOptions")),
@@ -121,6 +125,7 @@ class Options(unittest.TestCase):
         calls = [(kind, name, call) for kind, call in (
             ("RouteOptions", "app.get('/', { [%q] = {} }, print)"),
             ("Settings", "app.set { [%q] = {} }"),
+            ("HostSettings", "app.host('example.org').set { [%q] = {} }"),
             ("WebSocketOptions", "app.websocket('/', { [%q] = {} }, print)"),
             ("StaticOptions", "app.static('/', '/', { [%q] = print })"),
             ("FileOptions", "app.file('x', { [%q] = print })"),
@@ -133,7 +138,7 @@ class Options(unittest.TestCase):
         with script(text) as path:
             done = evtest.run(EVSERVE, "--request", "/", path)
         self.assertIn("404 Not Found", done.stdout)
-        self.assertNotIn("unknown", done.stderr)
+        self.assertNotIn("unknown ", done.stderr)
 
 
 if __name__ == "__main__":
