@@ -4,6 +4,7 @@
  * Failure modes: whatever the script, the host or the file system gets wrong is a text in err, and no offer. */
 
 #include "http/host/plan.h"
+#include "http/host/clear_text.h"
 
 #include "core/cgroup.h"
 #include "core/destinations.h"
@@ -248,6 +249,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         if (offer->site->acme != NULL) {
             acme_warn(offer->site->acme, plan->log);
         }
+        clear_text_warn(offer, config->listen, plan->log);
     }
     if (rv >= 0) {
         rv = evs_config_apply(&offer->site->limits, config, err, errlen); /* it wins over the script */

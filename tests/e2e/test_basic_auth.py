@@ -263,5 +263,18 @@ class Mistakes(Case):
             self.assertIn(text, result.stderr, line)
 
 
+class ClearText(Case):
+    def test_passwords_without_tls_are_a_warning(self):
+        rule = 'app.basic_auth("/", "users")\n'
+        for address, more, is_warned in (("0.0.0.0:8080", "", True), ("0.0.0.0:8080?proxy", "", False),
+                                         ("127.0.0.1:8080", "", False), ("unix:/tmp/none", "", False),
+                                         ("0.0.0.0:8080", 'app.set { trusted_proxies = "127.0.0.1" }', False)):
+            self.write("site.lua", f"local app = require 'evserve'\napp.listen '{address}'\n{rule}{more}\n")
+            result = evtest.run(EVSERVE, "--check", "site.lua", cwd=self.root)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            text = 'site.lua:2: listen address "0.0.0.0:8080" has no TLS, so everybody on the way can read the passwords'
+            self.assertEqual(text in result.stderr, is_warned, result.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()
