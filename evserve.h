@@ -526,8 +526,8 @@ struct evserve_config {
      *   ":443?tls"                   HTTPS: "?tls" may follow each of these addresses; see certificates. "&" joins
      *                                options: "unix:/run/x.sock?tls&mode=660"
      *   "127.0.0.1:8081?proxy"       for a proxy in front that sends the PROXY protocol (version 1 or 2), which is then
-     *                                required: the client is the one that its header names. With "?tls&proxy"
-     *                                the header comes in clear, before the handshake. Everybody who can
+     *                                required: the client is the one that its header names, see evs_proxied(). With
+     *                                "?tls&proxy" the header comes in clear, before the handshake. Everybody who can
      *                                connect may name any client, unless trusted_proxies is set: then only these may
      *   ":80?redirect_https"         HTTP to HTTPS: each request gets a 308 to https:// and the same host and target,
      *                                with the port of the first address with "?tls", or that of
@@ -1259,6 +1259,26 @@ struct evs_tls_info {
  * with empty strings, for a connection without TLS; -EINVAL if tls->size is wrong. Strings are valid until the function
  * that the server called returns. */
 int evs_tls(evs_request *request, struct evs_tls_info *tls);
+
+/* What a proxy in front has said of the connection, in the header of the PROXY protocol: an address with "?proxy". Strings
+ * are never NULL: "" if there is nothing. */
+struct evs_proxied_info {
+    size_t size;             /* sizeof(struct evs_proxied_info), set by the caller: lets this struct grow */
+    char address[64];        /* of the proxy itself, as evs_peer() writes it */
+    char server[64];         /* what the client has connected with: "198.51.100.2:443" */
+    const void *unique_id;   /* the proxy's id of the connection: bytes that may be any, with a NUL behind them */
+    size_t unique_id_len;    /* of them, 0 to 128 */
+    const char *authority;   /* the host that the client asked the proxy for, by SNI for example */
+    const char *alpn;        /* what they have agreed on: "http/1.1" */
+    int tls;                 /* 1: the client uses TLS with the proxy, so evs_scheme() is "https" */
+    const char *tls_version; /* "TLSv1.3" */
+    const char *tls_cipher;  /* "TLS_AES_128_GCM_SHA256" */
+    const char *tls_client;  /* common name of the client's certificate, which the proxy has verified */
+};
+
+/* Describe the proxy of a request. Returns 1; 0, with empty strings, if the connection has no such header, or one without
+ * a client; -EINVAL if proxy->size is wrong. Strings are valid until the function that the server called returns. */
+int evs_proxied(evs_request *request, struct evs_proxied_info *proxy);
 
 /* The server of the request, and the number of its thread, from 0. */
 evserve *evs_server(evs_request *request);

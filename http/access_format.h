@@ -18,6 +18,11 @@
     X(host, HOST)                                                                                                      \
     X(msec, MSEC)                                                                                                      \
     X(pid, PID)                                                                                                        \
+    X(proxy_protocol_addr, PROXY_PROTOCOL_ADDR)                                                                        \
+    X(proxy_protocol_port, PROXY_PROTOCOL_PORT)                                                                        \
+    X(proxy_protocol_server_addr, PROXY_PROTOCOL_SERVER_ADDR)                                                          \
+    X(proxy_protocol_server_port, PROXY_PROTOCOL_SERVER_PORT)                                                          \
+    X(proxy_protocol_tlv_unique_id, PROXY_PROTOCOL_TLV_UNIQUE_ID)                                                      \
     X(query_string, QUERY_STRING)                                                                                      \
     X(realip_remote_addr, REALIP_REMOTE_ADDR)                                                                          \
     X(realip_remote_port, REALIP_REMOTE_PORT)                                                                          \

@@ -7,6 +7,7 @@
 #include "http/access_line.h"
 
 #include "core/ascii.h"
+#include "core/net_address.h"
 #include "core/sys.h"
 #include "core/tls_info.h"
 #include "http/access_escape.h"
@@ -17,6 +18,7 @@
 #include "http/exchange.h"
 #include "http/head_text.h"
 #include "http/peer.h"
+#include "http/proxied.h"
 #include "http/request_id.h"
 
 #include <string.h>
@@ -287,6 +289,46 @@ static char *put_tls(const struct line *line, char *at, enum access_variable var
     }
 }
 
+/* An address without its port, or its port alone. */
+static char *put_address(const struct line *line, char *at, const struct peer *peer, bool is_port)
+{
+    char text[NET_TEXT_MAX];
+    peer_format(peer, text, sizeof text);
+    if (peer->family == AF_UNIX) {
+        return is_port ? put_nothing(line, at) : put_chosen(line, at, text);
+    }
+    char *colon = strrchr(text, ':');
+    *colon = '\0';
+    if (is_port) {
+        return put_chosen(line, at, colon + 1);
+    }
+    bool has_brackets = text[0] == '[';
+    return put_escaped(line, at, text + has_brackets, strlen(text) - (has_brackets ? 2U : 0U));
+}
+
+/* What the header of the PROXY protocol has said, whatever other proxies say in fields. */
+static char *put_proxied(const struct line *line, char *at, enum access_variable variable)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    const struct proxied *proxied = exchange == NULL ? NULL : exchange_proxied(exchange);
+    if (proxied == NULL) {
+        return put_nothing(line, at);
+    }
+    switch (variable) {
+    case ACCESS_PROXY_PROTOCOL_ADDR:
+        return put_address(line, at, exchange->peer, false);
+    case ACCESS_PROXY_PROTOCOL_PORT:
+        return put_address(line, at, exchange->peer, true);
+    case ACCESS_PROXY_PROTOCOL_SERVER_ADDR:
+        return put_address(line, at, &proxied->destination, false);
+    case ACCESS_PROXY_PROTOCOL_SERVER_PORT:
+        return put_address(line, at, &proxied->destination, true);
+    default:
+        return proxied->unique_id_len == 0 ? put_nothing(line, at)
+                                           : put_escaped(line, at, proxied->unique_id, proxied->unique_id_len);
+    }
+}
+
 /* All variables that need a head; without one they have no value. */
 static char *put_of_head(const struct line *line, char *at, enum access_variable variable)
 {
@@ -360,6 +402,12 @@ static char *write_value(const struct line *line, char *at, const struct access_
     case ACCESS_TLS_SERVER_NAME:
     case ACCESS_TLS_VERSION:
         return put_tls(line, at, part->variable);
+    case ACCESS_PROXY_PROTOCOL_ADDR:
+    case ACCESS_PROXY_PROTOCOL_PORT:
+    case ACCESS_PROXY_PROTOCOL_SERVER_ADDR:
+    case ACCESS_PROXY_PROTOCOL_SERVER_PORT:
+    case ACCESS_PROXY_PROTOCOL_TLV_UNIQUE_ID:
+        return put_proxied(line, at, part->variable);
     case ACCESS_STATUS:
         return put_status(line, at, entry->status);
     case ACCESS_TIME_ISO8601:

@@ -31,7 +31,7 @@ static struct proxied_entry **place_of_conn(const struct proxied_table *table, c
     return &table->places[(size_t)(hash >> 32) & (table->capacity - 1)];
 }
 
-static void put_proxied(struct proxied_table *table, struct proxied_entry *entry)
+static void put_proxied_entry(struct proxied_table *table, struct proxied_entry *entry)
 {
     struct proxied_entry **place = place_of_conn(table, entry->conn);
     entry->next = *place;
@@ -53,7 +53,7 @@ static int grow_proxied(struct proxied_table *table)
     for (size_t i = 0; i < table->capacity; i++) {
         for (struct proxied_entry *entry = table->places[i], *next; entry != NULL; entry = next) {
             next = entry->next;
-            put_proxied(&grown, entry);
+            put_proxied_entry(&grown, entry);
         }
     }
     mem_free(table->places);
@@ -104,7 +104,7 @@ int conn_proxied_note(struct conn *conn, const struct proxy_header *header)
     if (entry == NULL) {
         return -ENOMEM;
     }
-    put_proxied(table, entry);
+    put_proxied_entry(table, entry);
     table->used++;
     conn->is_proxied = true;
     peer_init(&conn->peer, (const struct sockaddr *)&header->source);

@@ -27,6 +27,7 @@ static const char *const field_names[] = {
     [REQUEST_USER] = "user",       [REQUEST_PARAMS] = "params",   [REQUEST_QUERY] = "query",
     [REQUEST_HEADERS] = "headers", [REQUEST_COOKIES] = "cookies", [REQUEST_TLS] = "tls",
     [REQUEST_BODY] = "body",       [REQUEST_CLIENT] = "client",   [REQUEST_HOST] = "host",
+    [REQUEST_PROXY] = "proxy",
 };
 
 /* The object itself. */

@@ -5,6 +5,7 @@
 #include "core/tls_info.h"
 #include "http/cookie.h"
 #include "http/peer.h"
+#include "http/proxied.h"
 #include "http/request_id.h"
 #include "http/rules/basic_auth.h"
 #include "http/url.h"
@@ -187,7 +188,7 @@ static void push_scheme(lua_State *L, const struct exchange *exchange)
 }
 
 /* Set a field of the table on top of the stack, unless there is nothing to say. */
-static void set_tls_text(lua_State *L, const char *name, const char *text)
+static void set_text_field(lua_State *L, const char *name, const char *text)
 {
     if (text[0] != '\0') {
         lua_pushstring(L, text);
@@ -204,17 +205,51 @@ static void push_tls(lua_State *L, const struct exchange *exchange)
         return;
     }
     lua_createtable(L, 0, 6);
-    set_tls_text(L, "version", info.version);
-    set_tls_text(L, "cipher", info.cipher);
-    set_tls_text(L, "sni", info.server_name);
-    set_tls_text(L, "alpn", info.alpn);
+    set_text_field(L, "version", info.version);
+    set_text_field(L, "cipher", info.cipher);
+    set_text_field(L, "sni", info.server_name);
+    set_text_field(L, "alpn", info.alpn);
     lua_pushboolean(L, info.is_resumed);
     lua_setfield(L, -2, "resumed");
     if (info.client_fingerprint[0] != '\0') {
         lua_createtable(L, 0, 2);
-        set_tls_text(L, "subject", info.client_subject);
-        set_tls_text(L, "fingerprint", info.client_fingerprint);
+        set_text_field(L, "subject", info.client_subject);
+        set_text_field(L, "fingerprint", info.client_fingerprint);
         lua_setfield(L, -2, "client");
+    }
+}
+
+static void set_address(lua_State *L, const char *name, const struct peer *peer)
+{
+    char text[NET_TEXT_MAX];
+    peer_format(peer, text, sizeof text);
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+/* A table, or nil for a connection without a header of the PROXY protocol. */
+static void push_proxy(lua_State *L, const struct exchange *exchange)
+{
+    const struct proxied *proxied = exchange_proxied(exchange);
+    if (proxied == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 6);
+    set_address(L, "address", &proxied->proxy);
+    set_address(L, "server", &proxied->destination);
+    set_text_field(L, "authority", proxied->authority);
+    set_text_field(L, "alpn", proxied->alpn);
+    if (proxied->unique_id_len > 0) {
+        lua_pushlstring(L, proxied->unique_id, proxied->unique_id_len);
+        lua_setfield(L, -2, "unique_id");
+    }
+    if (proxied->is_tls) {
+        lua_createtable(L, 0, 3);
+        set_text_field(L, "version", proxied->tls_version);
+        set_text_field(L, "cipher", proxied->tls_cipher);
+        set_text_field(L, "client", proxied->tls_client);
+        lua_setfield(L, -2, "tls");
     }
 }
 
@@ -274,6 +309,9 @@ void request_push_field(lua_State *L, struct exchange *exchange, enum request_fi
         return;
     case REQUEST_TLS:
         push_tls(L, exchange);
+        return;
+    case REQUEST_PROXY:
+        push_proxy(L, exchange);
         return;
     case REQUEST_BODY:
         return;

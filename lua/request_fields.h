@@ -23,6 +23,7 @@ enum request_field {
     REQUEST_HEADERS,
     REQUEST_COOKIES,
     REQUEST_TLS,
+    REQUEST_PROXY,
     REQUEST_BODY, /* made by the prelude, since it may wait */
 };
 

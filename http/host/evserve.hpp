@@ -389,6 +389,13 @@ class request
     {
         return detail::view(evs_scheme(handle_));
     }
+    // As evs_proxied(): 1, or 0 for a connection without a PROXY header.
+    int proxied(evs_proxied_info &info) const noexcept
+    {
+        info = {};
+        info.size = sizeof info;
+        return evs_proxied(handle_, &info);
+    }
     // As evs_tls(): 1, or 0 for a connection without TLS.
     int tls(evs_tls_info &info) const noexcept
     {

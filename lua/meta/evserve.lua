@@ -61,6 +61,14 @@ local app = {}
 ---@field client_cert? { cert: string, key?: string } files with our certificate and its key
 ---@field server_name? string whose certificate it must be; default: the host of the URL
 
+---@class evserve.Proxy
+---@field address string of the proxy itself: "10.0.0.2:40312"
+---@field server string what the client has connected with: "198.51.100.2:443"
+---@field unique_id? string the proxy's id of the connection, any bytes
+---@field authority? string the host that the client asked the proxy for
+---@field alpn? string what they have agreed on: "http/1.1"
+---@field tls? { version: string?, cipher: string?, client: string? } if the client uses TLS with the proxy; client is the common name of a certificate that the proxy has verified
+
 ---@class evserve.Request
 ---@field method evserve.Method
 ---@field path string the decoded and normalised path
@@ -76,6 +84,7 @@ local app = {}
 ---@field user any the name that app.basic_auth has accepted, or what middleware has put there
 ---@field scheme "http"|"https"
 ---@field tls evserve.Tls? what TLS has agreed on; nil for a connection without TLS
+---@field proxy evserve.Proxy? what a proxy has said in the header of the PROXY protocol; nil without one
 ---@field id string unique to this request; log it and show it to the client
 ---@field [string] any other names are the script's own
 local request = {}
