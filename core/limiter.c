@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -54,6 +55,8 @@ struct limiter {
     pthread_mutex_t size_lock; /* of changes of set_count, which also have all other locks */
     uint32_t set_count;        /* of each shard */
     unsigned shard_count;      /* a power of two, fixed */
+    atomic_ullong lost;        /* forgotten and uncounted, until limiter_tell_lost() takes them */
+    atomic_llong may_tell_ns;  /* when that may be next */
     union limiter_shard shards[];
 };
 
@@ -213,6 +216,30 @@ static struct set_pair shard_sets(const struct limiter *limiter, union limiter_s
     return sets_of(shard->sets, limiter->set_count, key);
 }
 
+/* make_place(), and what is to be noted of it. */
+static struct limiter_place *take_own_place(struct limiter *limiter, union limiter_shard *shard, struct set_pair pair,
+                                            uint64_t key, int64_t now_ns)
+{
+    uint64_t forgotten = shard->forgotten;
+    struct limiter_place *place = make_place(pair, key, now_ns, &shard->forgotten);
+    shard->uncounted += place == NULL;
+    if (place == NULL || shard->forgotten != forgotten) {
+        atomic_fetch_add_explicit(&limiter->lost, 1, memory_order_relaxed);
+    }
+    return place;
+}
+
+uint64_t limiter_tell_lost(struct limiter *limiter, int64_t now_ns)
+{
+    long long may_tell_ns = atomic_load_explicit(&limiter->may_tell_ns, memory_order_relaxed);
+    if (atomic_load_explicit(&limiter->lost, memory_order_relaxed) == 0 || now_ns < may_tell_ns ||
+        !atomic_compare_exchange_strong(&limiter->may_tell_ns, &may_tell_ns,
+                                        now_ns + (long long)LIMITER_TELL_S * 1000000000)) {
+        return 0;
+    }
+    return atomic_exchange(&limiter->lost, 0);
+}
+
 /* Rates. */
 
 int64_t limiter_take(struct limiter *limiter, uint64_t key, const struct limiter_rate *rate, int64_t now_ns)
@@ -224,10 +251,8 @@ int64_t limiter_take(struct limiter *limiter, uint64_t key, const struct limiter
     int64_t free_ns = place == NULL || place->value < now_ns ? now_ns : place->value;
     int64_t wait_ns = free_ns - now_ns - rate->interval_ns * (rate->burst - 1);
     if (wait_ns <= 0) {
-        place = place == NULL ? make_place(pair, key, now_ns, &shard->forgotten) : place;
-        if (place == NULL) {
-            shard->uncounted++;
-        } else {
+        place = place == NULL ? take_own_place(limiter, shard, pair, key, now_ns) : place;
+        if (place != NULL) {
             place->value = free_ns + rate->interval_ns;
         }
     }
@@ -255,9 +280,8 @@ enum limiter_entry limiter_enter(struct limiter *limiter, uint64_t key, uint64_t
     union limiter_shard *shard = enter_shard(limiter, key);
     struct set_pair pair = shard_sets(limiter, shard, key);
     struct limiter_place *place = find_own_place(pair, key);
-    place = place == NULL ? make_place(pair, key, now_ns, &shard->forgotten) : place;
+    place = place == NULL ? take_own_place(limiter, shard, pair, key, now_ns) : place;
     if (place == NULL) {
-        shard->uncounted++;
         verdict = LIMITER_UNCOUNTED;
     } else if ((uint64_t)place->value >= most) {
         verdict = LIMITER_REFUSED;

@@ -22,7 +22,7 @@ enum {
     LIMITER_MOST = 1 << 24,          /* and of the largest one: 256 MiB */
     LIMITER_SPAN_MAX_S = 31 * 86400, /* how long a whole burst may take to be free again */
     LIMITER_BURST_MAX = 1000000,     /* calls at a time */
-    LIMITER_RATE_MAX = 1000000000,   /* calls in a second */
+    LIMITER_TELL_S = 10,             /* at least, between two answers of limiter_tell_lost() */
 };
 
 /* So many calls at a time, then one more in each interval. */
@@ -62,6 +62,10 @@ void limiter_give_back(struct limiter *limiter, uint64_t key, const struct limit
 /* Be one of at most so many at a time; and stop being one. */
 enum limiter_entry limiter_enter(struct limiter *limiter, uint64_t key, uint64_t most, int64_t now_ns);
 void limiter_leave(struct limiter *limiter, uint64_t key);
+
+/* How many counts were lost for want of room since the last time that this said so; 0: none, or it said so less than
+ * LIMITER_TELL_S ago. For one line of the log of all threads. */
+uint64_t limiter_tell_lost(struct limiter *limiter, int64_t now_ns);
 
 /* How it is now, and totals since it was made. */
 struct limiter_counts {

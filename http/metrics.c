@@ -60,6 +60,7 @@ static void write_totals(struct metrics_text *text, const struct server_stats *s
         const struct metric_label label = {"kind", kinds[i]};
         metrics_text_count(text, &label, 1, sum->timeouts_by[i]);
     }
+    write_one(text, METRIC_COUNTER, "evserve_limited_requests_total", "Requests refused by app.limit.", sum->limited);
     metrics_text_family(text, METRIC_COUNTER, "evserve_responses_total", "Responses begun, by class of status.");
     for (size_t i = 1; i < sizeof classes / sizeof classes[0]; i++) {
         const struct metric_label label = {"class", classes[i]};

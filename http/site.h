@@ -16,6 +16,7 @@
 struct acme;
 struct file_cache;
 struct file_replies;
+struct limiter;
 struct log;
 struct metrics_hosts;
 struct destinations;
@@ -34,6 +35,7 @@ struct site {
     char *access_format;                 /* owned: its format, valid; NULL: the usual one */
     bool has_metrics;                    /* one of its routes shows metrics, so requests are counted by route */
     struct metrics_hosts *metrics_hosts; /* owned: and by host, those that are listed; NULL: by none */
+    struct limiter *limiter;             /* borrowed: what limits of requests count; NULL: there are none */
     int base_fd;                         /* borrowed: where relative names start, see sys_base() */
     uint32_t pins;                       /* exchanges that use it */
     void (*on_unpinned)(void *arg); /* the last exchange let go of a site that its server has left; may be NULL. Called

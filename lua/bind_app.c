@@ -329,6 +329,7 @@ static void push_stats(lua_State *L, const struct server_stats *stats)
     set_number(L, "bytes_received", stats->bytes_received);
     set_number(L, "timeouts", stats->timeouts);
     set_number(L, "lost", stats->lost);
+    set_number(L, "limited", stats->limited);
     set_number(L, "stalls", stats->stalls);
     lua_newtable(L);
     for (unsigned i = 1; i < sizeof stats->by_class / sizeof stats->by_class[0]; i++) {

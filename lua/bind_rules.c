@@ -10,6 +10,7 @@
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_cache.h"
 #include "http/rules/rule_fields.h"
+#include "http/rules/rule_limit.h"
 #include "http/rules/rule_redirect.h"
 #include "http/site.h"
 #include "lua/bind_host.h"
@@ -111,14 +112,34 @@ static int add_cache_rule(lua_State *L)
     return finish_rule(L, rule_cache_add(rules, prefix, entries, count, err, sizeof err), what, err);
 }
 
+/* A whole number at index, 0 for nil; the prelude has checked that it is one. */
+static uint64_t whole_number(lua_State *L, int index)
+{
+    return lua_isnil(L, index) ? 0 : (uint64_t)luaL_checknumber(L, index);
+}
+
+/* rule_limit(host, what, prefix, rate, burst, concurrency, by, status): each of the last five may be nil */
+static int add_limit_rule(lua_State *L)
+{
+    enum { RATE_INDEX = FIRST_OWN_INDEX, BURST_INDEX, CONCURRENCY_INDEX, BY_INDEX, STATUS_INDEX };
+    const char *what, *prefix;
+    char err[SCRIPT_TEXT_MAX];
+    struct rules **rules = check_rule_call(L, &what, &prefix);
+    const struct rule_limit limit = {
+        .rate = lua_isnil(L, RATE_INDEX) ? NULL : script_check_text(L, RATE_INDEX, what),
+        .burst = whole_number(L, BURST_INDEX),
+        .concurrency = whole_number(L, CONCURRENCY_INDEX),
+        .by = lua_isnil(L, BY_INDEX) ? NULL : script_check_text(L, BY_INDEX, what),
+        .status = (int)whole_number(L, STATUS_INDEX),
+    };
+    return finish_rule(L, rule_limit_add(rules, prefix, &limit, err, sizeof err), what, err);
+}
+
 void bind_rules(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"rule_access", add_access_rule},
-        {"rule_cache", add_cache_rule},
-        {"rule_fields", add_fields_rule},
-        {"rule_redirect", add_redirect_rule},
-        {NULL, NULL},
+        {"rule_access", add_access_rule}, {"rule_cache", add_cache_rule},       {"rule_fields", add_fields_rule},
+        {"rule_limit", add_limit_rule},   {"rule_redirect", add_redirect_rule}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

@@ -156,4 +156,28 @@ shared.add_scope_function("cache", function(scope, what, prefix, entries)
     core.rule_cache(scope.host, what, whole, list)
 end)
 
+-- Limits.
+
+local function check_count(what, name, value, most)
+    if value ~= nil and (type(value) ~= "number" or value % 1 ~= 0 or value < 1 or value > most) then
+        fail(string.format("%s: %s: a whole number from 1 to %d expected, got %s", what, name, most, describe(value)))
+    end
+end
+
+shared.add_scope_function("limit", function(scope, what, prefix, limit)
+    local whole = shared.scope_prefix(scope, what, prefix)
+    check_table(what, limit, '{ rate = "10/s" }')
+    check_names(what, "option", limit, { "burst", "by", "concurrency", "rate", "status" })
+    for _, name in ipairs { "by", "rate" } do
+        if limit[name] ~= nil and type(limit[name]) ~= "string" then
+            local example = name == "by" and '"client"' or '"10/s"'
+            fail(string.format("%s: %s: a text such as %s expected, got %s", what, name, example, describe(limit[name])))
+        end
+    end
+    check_count(what, "burst", limit.burst, 1000000)
+    check_count(what, "concurrency", limit.concurrency, 1000000)
+    check_count(what, "status", limit.status, 599)
+    core.rule_limit(scope.host, what, whole, limit.rate, limit.burst, limit.concurrency, limit.by, limit.status)
+end)
+
 shared.open_scope(app, { what = "app.", prefix = "" })

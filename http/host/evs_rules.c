@@ -14,6 +14,7 @@
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_cache.h"
 #include "http/rules/rule_fields.h"
+#include "http/rules/rule_limit.h"
 #include "http/rules/rule_redirect.h"
 
 #include <errno.h>
@@ -40,6 +41,8 @@ struct evs_rule *evs_rules_put(struct evs_block *block, const struct evs_rule *r
         rule.deny = evs_block_text(block, rule.deny);
         rule.basic_auth = evs_block_text(block, rule.basic_auth);
         rule.realm = evs_block_text(block, rule.realm);
+        rule.limit_rate = evs_block_text(block, rule.limit_rate);
+        rule.limit_by = evs_block_text(block, rule.limit_by);
         if (copy != NULL) {
             copy[i] = rule;
         }
@@ -133,24 +136,48 @@ static int add_auth(const struct rule_reading *reading)
     return rv < 0 ? blame_member(reading, member, rv, why) : 0;
 }
 
+static bool has_limit(const struct evs_rule *rule)
+{
+    return rule->limit_rate != NULL || rule->limit_concurrency != 0 || rule->limit_burst != 0 ||
+           rule->limit_by != NULL || rule->limit_status != 0;
+}
+
+static int add_limit(const struct rule_reading *reading)
+{
+    char why[RULE_WHY_MAX];
+    const struct evs_rule *rule = reading->rule;
+    const struct rule_limit limit = {
+        .rate = rule->limit_rate,
+        .burst = rule->limit_burst,
+        .concurrency = rule->limit_concurrency,
+        .by = rule->limit_by,
+        .status = rule->limit_status,
+    };
+    int rv = rule_limit_add(reading->added, rule->prefix, &limit, why, sizeof why);
+    return rv < 0
+               ? error_text(reading->err, reading->errlen, rv, "%s[%zu].limit_%s", reading->name, reading->index, why)
+               : 0;
+}
+
 static int add_host_rule(const struct rule_reading *reading)
 {
     const struct evs_rule *rule = reading->rule;
     bool redirects = rule->redirect_to != NULL || rule->redirect_status != 0;
     bool has_prefix = rule->headers != NULL || rule->cache != NULL || rule->allow != NULL || rule->deny != NULL ||
-                      rule->basic_auth != NULL || rule->authenticate != NULL;
+                      rule->basic_auth != NULL || rule->authenticate != NULL || has_limit(rule);
     if (redirects == has_prefix) {
         return blame_member(reading, "prefix", -EINVAL,
                             redirects
                                 ? "a redirect needs an entry of its own, since its prefix is a pattern"
-                                : "the entry says nothing: set redirect_to, headers, cache, allow, deny, basic_auth or "
-                                  "authenticate");
+                                : "the entry says nothing: set redirect_to, headers, cache, allow, deny, basic_auth, "
+                                  "authenticate, limit_rate or limit_concurrency");
     }
     int rv = redirects ? add_redirect(reading) : 0;
     rv = rv < 0 || rule->headers == NULL ? rv : add_headers(reading);
     rv = rv < 0 || rule->cache == NULL ? rv : add_caching(reading);
     rv = rv < 0 || rule->allow == NULL ? rv : add_access(reading, true);
     rv = rv < 0 || rule->deny == NULL ? rv : add_access(reading, false);
+    rv = rv < 0 || !has_limit(rule) ? rv : add_limit(reading);
     return rv < 0 || (rule->basic_auth == NULL && rule->authenticate == NULL) ? rv : add_auth(reading);
 }
 

@@ -31,6 +31,7 @@ int evs_stats_fill(struct evs_stats *stats, const struct metrics_board *board, c
         .timeouts = totals.timeouts,
         .errors = totals.lost,
         .stalls = totals.stalls,
+        .limited = totals.limited,
         .websockets = totals.websockets,
         .websocket_received = totals.ws_received,
         .websocket_sent = totals.ws_sent,

@@ -113,6 +113,7 @@ int plan_init(struct plan *plan, const struct evserve_config *config, const stru
     file_stamps_set_base(&plan->files, plan->base_fd);
     write_buffer_init(&plan->script_text);
     tls_keeper_init(&plan->tls, plan->base_fd, log);
+    limit_keeper_init(&plan->limits);
     access_keeper_init(&plan->access, plan->base_fd, log);
     return 0;
 }
@@ -133,6 +134,7 @@ void plan_done(struct plan *plan)
     write_buffer_done(&plan->script_text);
     tls_keeper_done(&plan->tls);
     access_keeper_done(&plan->access);
+    limit_keeper_done(&plan->limits);
     metrics_board_destroy(plan->board);
     stores_release(plan->stores);
     hub_destroy(plan->hub);
@@ -256,6 +258,9 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
     }
     if (rv >= 0) {
         rv = site_settle_hosts(offer->site, err, errlen);
+    }
+    if (rv >= 0 && limit_keeper_settle(&plan->limits, offer->site) < 0) {
+        rv = error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
     if (rv >= 0) {
         rv = evs_routes_settle_limits(offer->routes, &offer->site->limits, err, errlen);

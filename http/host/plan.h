@@ -10,6 +10,7 @@
 #include "core/write_buffer.h"
 #include "evserve.h"
 #include "http/host/access_keeper.h"
+#include "http/host/limit_keeper.h"
 #include "http/host/tls_keeper.h"
 
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct plan {
     struct tls_plan certificates;    /* those of config, and its settings */
     struct tls_keeper tls;           /* the certificates in use */
     struct access_keeper access;     /* the access log in use */
+    struct limit_keeper limits;      /* what limits of requests have counted */
     struct metrics_board *board;     /* the numbers of all threads; owned */
     struct stores *stores;           /* that scripts share; owned */
     struct hub *hub;                 /* topics, of all threads; owned */

@@ -37,6 +37,7 @@ enum rule_order {
     RULE_ACCESS,
     RULE_LIMIT,
     RULE_AUTH,
+    RULE_USER_LIMIT, /* by the user that RULE_AUTH has found */
     RULE_FIELDS,
     RULE_CACHE,
     RULE_ORDERS,

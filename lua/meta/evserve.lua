@@ -300,6 +300,7 @@ function timer:cancel() end
 ---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
 ---@field dns_cache? evserve.Duration how long the addresses of a name are kept; a failure is kept for a second at most
 ---@field ws_deflate_memory? evserve.Size what the contexts of compressed WebSockets may take in each thread; further ones compress each message alone
+---@field limit_entries? integer clients, or whatever app.limit counts by, that are kept count of at a time, 16 bytes each; beyond that, those with the least to wait are forgotten
 ---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
 ---@field drain_timeout? evserve.Duration how long a stop waits for requests in flight; then they are cut
 ---@field drain_delay? evserve.Duration how long a stop leaves the listeners open first, while app.health says 503
@@ -362,6 +363,7 @@ function timer:cancel() end
 ---@field bytes_received integer received from clients
 ---@field timeouts integer connections closed by a deadline
 ---@field lost integer connections that ended in an error
+---@field limited integer requests refused by app.limit
 ---@field stalls integer turns of the event loop that took longer than stall_warning
 
 ---@class evserve.Stats: evserve.Totals
@@ -460,6 +462,18 @@ function app.basic_auth(prefix, who, options) end
 ---@param file string "pages/404.html"
 ---@param options? { for_proxied?: boolean }
 function app.error_page(statuses, file, options) end
+
+---@class evserve.Limit
+---@field rate? string so many requests in a second, minute, hour or day: "10/s", "600/m", "5/h", "100/d"
+---@field burst? integer so many may come at once; as many as the number of rate if left out
+---@field concurrency? integer so many may be in progress
+---@field by? string what requests are counted by: "client" (the default), "header:NAME", "user", "host", "all"
+---@field status? integer of refusals: 429 if left out
+
+--- Bound how often requests below a prefix come, and how many are in progress. Others get 429 with Retry-After.
+---@param prefix string "/", "/api"
+---@param limit evserve.Limit
+function app.limit(prefix, limit) end
 
 ---@param path string
 ---@param options evserve.RouteOptions
