@@ -213,7 +213,7 @@ class NginxSite(unittest.TestCase):
             for name in (b"a.txt", b"b/"):
                 self.assertIn(b'href="' + name + b'"', body.replace(b'href="./', b'href="'), which)
 
-    def test_upgrades_pass_through_both(self):
+    def test_connections_go_over_to_other_protocols_through_both(self):
         for which in ("evserve", "nginx"):
             with self.connect(which, "example.org") as sock:
                 sock.sendall(b"GET /api/switch HTTP/1.1\r\nHost: example.org\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
