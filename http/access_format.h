@@ -48,6 +48,9 @@
     X(tls_cipher, TLS_CIPHER)                                                                                          \
     X(tls_server_name, TLS_SERVER_NAME)                                                                                \
     X(tls_version, TLS_VERSION)                                                                                        \
+    X(upstream_addr, UPSTREAM_ADDR)                                                                                    \
+    X(upstream_response_time, UPSTREAM_RESPONSE_TIME)                                                                  \
+    X(upstream_status, UPSTREAM_STATUS)                                                                                \
     X(uri, URI)
 /* clang-format on */
 

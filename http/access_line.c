@@ -329,6 +329,24 @@ static char *put_proxied(const struct line *line, char *at, enum access_variable
     }
 }
 
+/* The server that the request was passed on to, last. */
+static char *put_upstream_value(const struct line *line, char *at, enum access_variable variable)
+{
+    const struct exchange *exchange = line->entry->exchange;
+    if (exchange == NULL || !exchange->is_proxied) {
+        return put_nothing(line, at);
+    }
+    switch (variable) {
+    case ACCESS_UPSTREAM_ADDR:
+        return put_chosen(line, at, exchange->upstream.address);
+    case ACCESS_UPSTREAM_STATUS:
+        return exchange->upstream.status == 0 ? put_nothing(line, at)
+                                              : put_decimal(at, (uint64_t)exchange->upstream.status);
+    default:
+        return put_milliseconds(at, exchange->upstream.ms);
+    }
+}
+
 /* All variables that need a head; without one they have no value. */
 static char *put_of_head(const struct line *line, char *at, enum access_variable variable)
 {
@@ -391,6 +409,10 @@ static char *write_value(const struct line *line, char *at, const struct access_
         return put_duration(at, entry->duration_us);
     case ACCESS_ROUTE:
         return put_chosen(line, at, entry->route);
+    case ACCESS_UPSTREAM_ADDR:
+    case ACCESS_UPSTREAM_RESPONSE_TIME:
+    case ACCESS_UPSTREAM_STATUS:
+        return put_upstream_value(line, at, part->variable);
     case ACCESS_SCHEME:
         return put_scheme(line, at);
     case ACCESS_SERVER_PROTOCOL:

@@ -53,6 +53,13 @@ enum exchange_hold {
 
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */
 
+/* Another server that a request was passed on to (http/proxy/), for the access log. */
+struct upstream_note {
+    const char *address; /* "127.0.0.1:3000" or "unix:/run/app.sock"; valid as long as the site */
+    uint32_t ms;         /* from the attempt to connect until its response was complete, or had failed */
+    int status;          /* of its response; 0: there was none */
+};
+
 /* Handlers read what is marked with (h) and go through functions for the rest. A framing (http/framing.h) makes it, as
  * a part of what it needs for a request itself: nothing here knows bytes of the wire. */
 struct exchange {
@@ -98,6 +105,7 @@ struct exchange {
     bool is_served;          /* serve() was called */
     bool outlives_end;       /* a client that shuts its side has not left: it still gets a response that comes late */
     bool is_unlogged;        /* its route wants no line in the access log */
+    bool is_proxied;         /* another server was asked, last the one of upstream */
     bool is_clocked;         /* its times are taken, and its line is due if it was slow: http/slow_log.h */
     bool is_followed;        /* further bytes of the connection wait behind it */
     bool is_timed;           /* the turn's clock is looked at when the exchange is over */
@@ -125,6 +133,7 @@ struct exchange {
     struct slice given_id;      /* X-Request-Id in the head, with a NUL behind it */
     char own_id[REQUEST_ID_DIGITS + 1]; /* hexadecimal digits */
     struct slow_times slow;             /* while is_clocked */
+    struct upstream_note upstream;      /* while is_proxied */
     struct source source;               /* content that is sent from where it is, behind what is queued */
 
     /* The handler's. */

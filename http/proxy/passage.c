@@ -24,6 +24,7 @@
 #include "core/write_buffer.h"
 #include "http/client/fetch_body.h"
 #include "http/client/fetch_head.h"
+#include "http/error_pages.h"
 #include "http/exchange.h"
 #include "http/exchange_log.h"
 #include "http/limits.h"
@@ -73,6 +74,8 @@ struct passage {
     bool is_followed;         /* bytes came behind the response */
     uint8_t interims;         /* interim responses so far */
     struct fetch_body body;   /* behind the head of the response */
+    int64_t began_ms;         /* when the upstream was chosen, reactor time */
+    int status;               /* of the response; 0: there is none */
     uint32_t keep_ms;         /* how long the connection may be kept */
     struct fetch_head head;   /* large, and not zeroed with the rest */
 };
@@ -154,6 +157,19 @@ static void close_passage_link(struct passage *passage)
     passage->link = NULL;
 }
 
+/* For the access log: the upstream that was asked last. */
+static void note_upstream(const struct passage *passage)
+{
+    struct exchange *exchange = passage->exchange;
+    if (passage->upstream == NULL) {
+        return;
+    }
+    exchange->is_proxied = true;
+    exchange->upstream.address = passage->upstream->address;
+    exchange->upstream.ms = (uint32_t)(reactor_now_ms(passage_reactor(passage)) - passage->began_ms);
+    exchange->upstream.status = passage->status;
+}
+
 /* The exchange goes its own way: no callback of it leads here any more. */
 static void leave_exchange(struct passage *passage)
 {
@@ -167,6 +183,7 @@ static void leave_exchange(struct passage *passage)
 static struct exchange *end_passage(struct passage *passage)
 {
     struct exchange *exchange = passage->exchange;
+    note_upstream(passage);
     leave_exchange(passage);
     close_passage_link(passage);
     put_passage(passage);
@@ -495,6 +512,7 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
         fail_malformed(passage, "its status is none that HTTP knows");
         return false;
     }
+    passage->status = head->status;
     passage->keep_ms = KEPT_IDLE_MS;
     if (proxied_fields_add(exchange, head, data, &passage->keep_ms) < 0) {
         lack_memory(passage);
@@ -535,6 +553,7 @@ static void switch_protocols(struct passage *passage, const char *data, const ch
         lack_memory(passage);
     } else {
         upstream_note_success(passage->upstream);
+        passage->status = 101;
         passage->link = NULL; /* the tunnel's */
         end_passage(passage);
     }
@@ -658,13 +677,13 @@ static bool take_upstream_bytes(struct passage *passage, char *data, size_t len)
     return goes_on;
 }
 
-/* How much may be received at once: so much as the client may owe. */
+/* How much may be received at once: what the client may owe, head and framing included. */
 static size_t passage_room(const struct passage *passage)
 {
     const struct exchange *exchange = passage->exchange;
-    uint64_t cap = exchange->limits->write_cap_bytes, queued = exchange_queued(exchange) + 64;
-    uint64_t room = queued < cap ? cap - queued : 1;
-    return room < PROXY_BLOCK ? (size_t)room : PROXY_BLOCK;
+    uint64_t cap = exchange->limits->write_cap_bytes, queued = exchange_queued(exchange);
+    uint64_t room = queued < cap ? (cap - queued) / 2 : 0;
+    return room == 0 ? 1 : room < PROXY_BLOCK ? (size_t)room : PROXY_BLOCK;
 }
 
 /* Receive what is there, as far as the client takes it. Returns false if the passage is gone. */
@@ -758,6 +777,7 @@ static void send_to_upstream(struct passage *passage)
     struct proxy *proxy = passage->proxy;
     struct outbound *outbound = proxy->outbound;
     struct upstream *upstream = passage->upstream;
+    passage->began_ms = reactor_now_ms(passage_reactor(passage));
     begin_head_of(passage);
     passage->is_send_broken = passage->is_body_sent = false;
     passage->reused = 0;

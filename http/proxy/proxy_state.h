@@ -32,6 +32,7 @@ struct upstream {
     struct link_target target;           /* where that leads; its texts are those of url and of the proxy */
     struct link_tls tls;                 /* of target */
     struct tls_client_settings settings; /* of tls */
+    char *address;                       /* owned, for the access log: "127.0.0.1:3000", "unix:/run/app.sock" */
     char *kept_name;                     /* owned: for core/kept_links.h */
     size_t kept_name_len;
     const char *base; /* path that goes before those of requests: within url; base_len may be 0 */

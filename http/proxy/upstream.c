@@ -11,6 +11,7 @@
 #include "http/proxy/proxy_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { UPSTREAM_URL_MAX = 200 }; /* bytes of a URL that are quoted in errors */
@@ -38,6 +39,25 @@ static int name_kept_links(struct upstream *upstream)
         at = parts[i] == NULL ? at : put_text(at, parts[i]);
     }
     upstream->kept_name_len = (size_t)(at - upstream->kept_name);
+    return 0;
+}
+
+/* What the access log calls it. Returns 0 or -ENOMEM. */
+static int name_address(struct upstream *upstream)
+{
+    const struct fetch_url *url = &upstream->url;
+    const char *name = url->unix_path == NULL ? url->host : url->unix_path;
+    size_t size = strlen(name) + sizeof "[]:65535 unix:";
+    upstream->address = mem_alloc(size);
+    if (upstream->address == NULL) {
+        return -ENOMEM;
+    }
+    if (url->unix_path != NULL) {
+        snprintf(upstream->address, size, "unix:%s", name);
+    } else {
+        bool is_v6 = strchr(name, ':') != NULL;
+        snprintf(upstream->address, size, "%s%s%s:%u", is_v6 ? "[" : "", name, is_v6 ? "]" : "", url->port);
+    }
     return 0;
 }
 
@@ -74,13 +94,15 @@ int upstream_init(struct upstream *upstream, const char *text, const struct prox
         upstream->target.host = url->host;
         upstream->target.port = url->port;
     }
-    return name_kept_links(upstream) < 0 ? error_text(err, errlen, -ENOMEM, "out of memory") : 0;
+    bool is_named = name_kept_links(upstream) == 0 && name_address(upstream) == 0;
+    return !is_named ? error_text(err, errlen, -ENOMEM, "out of memory") : 0;
 }
 
 void upstream_done(struct upstream *upstream)
 {
     fetch_url_done(&upstream->url);
     mem_free(upstream->kept_name);
+    mem_free(upstream->address);
 }
 
 struct upstream *upstream_choose(struct proxy *proxy, uint32_t tried, int64_t now_ms)
