@@ -116,6 +116,53 @@ static void prefixes_are_whole_segments_and_longer_ones_come_first(void **state)
     assert_string_equal(statuses(peer), "204");
 }
 
+/* The next segment of a path: its length, with *path at its begin; 0 at the end. */
+static size_t next_segment(const char **path)
+{
+    *path += strspn(*path, "/");
+    return strcspn(*path, "/");
+}
+
+/* What "below a prefix" means, in other words than those of the library. */
+static bool is_below(const char *prefix, const char *path)
+{
+    size_t len;
+    while ((len = next_segment(&prefix)) > 0) {
+        if (next_segment(&path) != len || strncmp(path, prefix, len) != 0) {
+            return false;
+        }
+        prefix += len;
+        path += len;
+    }
+    return true;
+}
+
+static void paths_and_prefixes_of_all_forms_are_compared_by_segments(void **state)
+{
+    (void)state;
+    enum { PATH_MAX_LEN = 7, LETTERS = 3 };
+    static char prefix[PATH_MAX_LEN + 2] = "/", path[PATH_MAX_LEN + 2] = "/";
+    uint32_t random = 1;
+    for (int i = 0; i < 20000; i++) {
+        for (char *text = prefix; text != NULL; text = text == prefix ? path : NULL) {
+            size_t len = 1 + (random = random * 1664525 + 1013904223) / 65536 % PATH_MAX_LEN;
+            for (size_t at = 1; at < len; at++) {
+                text[at] = "/ab"[(random = random * 1664525 + 1013904223) / 65536 % LETTERS];
+            }
+            text[len] = '\0';
+        }
+        struct rules *rules = NULL;
+        int error = 0;
+        const struct rule *rule = rules_add(&rules, &access_kind, prefix, "x", &error, NULL, 0);
+        assert_non_null(rule);
+        bool fits = rules_first(rules, RULE_ACCESS, path, strlen(path)) == rule;
+        if (fits != is_below(prefix, path)) {
+            fail_msg("%s below %s: %d", path, prefix, fits);
+        }
+        rules_destroy(rules);
+    }
+}
+
 static void kinds_are_asked_in_their_order_until_one_responds(void **state)
 {
     (void)state;
@@ -422,6 +469,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULES_TEST(prefixes_are_whole_segments_and_longer_ones_come_first),
+        RULES_TEST(paths_and_prefixes_of_all_forms_are_compared_by_segments),
         RULES_TEST(kinds_are_asked_in_their_order_until_one_responds),
         RULES_TEST(what_is_no_prefix_or_one_too_many_is_refused),
         RULES_TEST(a_held_request_goes_on_to_the_next_kind_and_its_route),
