@@ -1,5 +1,6 @@
 /* Happy path: the credentials are known, and the request passes within the call. If they are not, a thread checks them
- * while the exchange is held.
+ * while the exchange is held. If they are, but nobody has looked at the file for a while, a thread does that for all
+ * requests that come meanwhile.
  *
  * Failure modes: too many checks wait, or there is no memory or no thread: 503. A password file that cannot be read any
  * more is a line in the log, and the passwords stay as they were. */
@@ -8,16 +9,15 @@
 
 #include "core/ascii.h"
 #include "core/crypt_calls.h"
-#include "core/job_pools.h"
+#include "core/job_pool.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
-#include "core/sys.h"
 #include "http/dispatch.h"
 #include "http/exchange.h"
 #include "http/exchange_log.h"
-#include "http/metrics_board.h"
 #include "http/response.h"
+#include "http/rules/auth_threads.h"
 #include "http/rules/htpasswd.h"
 #include "http/rules/password_check.h"
 #include "http/rules/verdicts.h"
@@ -32,7 +32,12 @@
 enum { AUTH_QUIET_MS = 10000 /* between two lines in the log about the same thing */ };
 
 static const char auth_field[] = "WWW-Authenticate";
-static const char passwords_pool[] = "passwords"; /* names of workers' pools begin with a number */
+
+/* A request that waits for a look at the file. */
+struct auth_waiter {
+    struct auth_waiter *next, **link; /* in the list */
+    struct exchange *exchange;        /* whose user it is */
+};
 
 struct basic_auth {
     char *challenge; /* owned: the value of WWW-Authenticate; NULL: everybody is let in */
@@ -43,11 +48,12 @@ struct basic_auth {
     struct password_view view;
     int64_t fresh_until_ms;    /* reactor time until which the file need not be looked at; 0: now */
     struct verdicts *verdicts; /* owned */
-    struct job_pools *jobs;    /* borrowed, of pool */
-    struct job_pool *pool;     /* held; NULL before the first check */
-    struct job_desk *desk;     /* owned; likewise */
-    int64_t may_warn_ms;       /* reactor time from which the log may have the next line about the file */
-    int64_t may_say_ms;        /* and about too many checks */
+    struct service *service;   /* borrowed: of its requests; NULL before the first one */
+    struct auth_threads hashers, lookers;
+    bool is_looking;             /* a look was submitted */
+    struct auth_waiter *waiting; /* for that; NULL: none */
+    int64_t may_warn_ms;         /* reactor time from which the log may have the next line about the file */
+    int64_t may_say_ms;          /* and about too many checks */
 };
 
 /* Setting up. */
@@ -55,10 +61,8 @@ struct basic_auth {
 static void destroy_auth(void *data)
 {
     struct basic_auth *auth = data;
-    job_desk_close(auth->desk);
-    if (auth->pool != NULL) {
-        job_pools_put(auth->jobs, auth->pool);
-    }
+    auth_threads_close(&auth->hashers);
+    auth_threads_close(&auth->lookers);
     if (auth->asked.destroy != NULL) {
         auth->asked.destroy(auth->asked.arg);
     }
@@ -105,6 +109,7 @@ static int fill_auth(struct basic_auth *auth, const struct basic_auth_options *o
         return error_text(err, errlen, rv, "realm: a text of at most %d bytes without control characters expected",
                           BASIC_AUTH_REALM_MAX);
     }
+    auth->hashers.hashes = true;
     if (rv == 0 && options->file != NULL) {
         (void)crypt_load(NULL, 0); /* now, since a sandbox may prevent it when the file has changed */
         rv = password_file_create(&auth->file, options->file, options->base_fd);
@@ -154,64 +159,6 @@ int basic_auth_each_file(const struct rules *rules, int (*fn)(void *arg, const c
     return rv;
 }
 
-/* The threads. */
-
-static void end_passwords_pool(void *arg)
-{
-    (void)arg;
-}
-
-/* Half of the processors at most: requests that need no password are served beside. */
-static int make_passwords_pool(void *arg, struct job_pool_plan *plan, char *err, size_t errlen)
-{
-    (void)arg, (void)err, (void)errlen;
-    unsigned half = sys_processors() / 2;
-    *plan = (struct job_pool_plan){
-        .threads = half < 1                        ? 1
-                   : half > BASIC_AUTH_THREADS_MAX ? BASIC_AUTH_THREADS_MAX
-                                                   : half,
-        .queue = BASIC_AUTH_WAITING_MAX,
-        .on_end = end_passwords_pool,
-    };
-    return 0;
-}
-
-static bool is_pool_late(void *arg)
-{
-    (void)arg;
-    return false; /* whoever makes the pool waits for nothing */
-}
-
-/* Returns 0 or -errno. */
-static int open_desk(struct basic_auth *auth, const struct service *service)
-{
-    static const struct job_pool_maker maker = {.make = make_passwords_pool, .is_late = is_pool_late};
-    int rv = 0;
-    if (auth->pool == NULL) {
-        char err[64]; /* only memory can be missing */
-        auth->jobs = service->board == NULL ? NULL : metrics_board_jobs(service->board);
-        rv = auth->jobs == NULL ? -ENOSYS
-                                : job_pools_get(auth->jobs, passwords_pool, &maker, &auth->pool, err, sizeof err);
-        auth->pool = rv < 0 ? NULL : auth->pool;
-    }
-    if (rv == 0 && auth->desk == NULL) {
-        rv = job_desk_open(&auth->desk, auth->pool, service->reactor);
-        auth->desk = rv < 0 ? NULL : auth->desk;
-    }
-    return rv;
-}
-
-static void run_check(struct job *job, void *arg, unsigned thread)
-{
-    (void)arg, (void)thread;
-    password_check_run((struct password_check *)job);
-}
-
-static void drop_check(struct job *job)
-{
-    password_check_destroy((struct password_check *)job);
-}
-
 /* Requests. */
 
 static struct basic_auth *auth_of(const struct exchange *exchange)
@@ -256,11 +203,11 @@ static enum rules_verdict refuse_check(struct exchange *exchange, struct basic_a
     if (now_ms >= auth->may_say_ms) {
         auth->may_say_ms = now_ms + AUTH_QUIET_MS;
         if (error == -EAGAIN) {
-            exchange_log(exchange, LOG_WARN, passwords_pool,
+            exchange_log(exchange, LOG_WARN, auth_field,
                          "503: %d requests wait for their passwords to be checked: limit their number with app.limit",
-                         BASIC_AUTH_WAITING_MAX);
+                         AUTH_HASHES_WAITING);
         } else {
-            exchange_log(exchange, LOG_ERROR, passwords_pool, "503: a password cannot be checked: %s",
+            exchange_log(exchange, LOG_ERROR, auth_field, "503: a password cannot be checked: %s",
                          error == -ENOSYS ? "there are no threads for that" : errno_text(-error));
         }
     }
@@ -274,13 +221,13 @@ static enum rules_verdict refuse_check(struct exchange *exchange, struct basic_a
 
 /* A thread has looked at the file: it may have changed, or be gone. Several threads may look at the same time: the last
  * look counts. */
-static void take_view(struct basic_auth *auth, struct password_check *check, struct exchange *exchange)
+static void take_view(struct basic_auth *auth, struct password_check *check)
 {
-    int64_t now_ms = reactor_now_ms(exchange->service->reactor);
+    int64_t now_ms = reactor_now_ms(auth->service->reactor);
     if (check->has_failed) {
         if (now_ms >= auth->may_warn_ms) {
             auth->may_warn_ms = now_ms + AUTH_QUIET_MS;
-            log_write(exchange->service->log, LOG_ERROR, "app.basic_auth: %s; the passwords stay as they were",
+            log_write(auth->service->log, LOG_ERROR, "app.basic_auth: %s; the passwords stay as they were",
                       check->reason);
         }
         auth->fresh_until_ms = now_ms + BASIC_AUTH_FRESH_MS; /* there is nothing newer */
@@ -298,6 +245,32 @@ static void take_view(struct basic_auth *auth, struct password_check *check, str
     auth->fresh_until_ms = now_ms + BASIC_AUTH_FRESH_MS;
 }
 
+static void drop_check(struct job *job)
+{
+    password_check_destroy((struct password_check *)job);
+}
+
+/* A check for one of the two desks. NULL without memory. */
+static struct password_check *make_check(struct basic_auth *auth, const struct credentials *credentials,
+                                         void (*run)(struct job *job, void *arg, unsigned thread),
+                                         void (*on_done)(struct job *job))
+{
+    struct password_check *check = password_check_create(auth->file, &auth->view, credentials);
+    if (check != NULL) {
+        check->job = (struct job){.run = run, .on_done = on_done, .drop = drop_check};
+        check->owner = auth;
+    }
+    return check;
+}
+
+/* Hashing. */
+
+static void run_check(struct job *job, void *arg, unsigned thread)
+{
+    (void)arg, (void)thread;
+    password_check_run((struct password_check *)job);
+}
+
 static void on_checked(struct job *job)
 {
     struct password_check *check = (struct password_check *)job;
@@ -305,9 +278,9 @@ static void on_checked(struct job *job)
     struct basic_auth *auth = check->owner;
     const struct htpasswd *table = check->view.table;
     enum verdict verdict = check->verdict;
-    take_view(auth, check, exchange);
+    take_view(auth, check);
     if (verdict != VERDICT_UNKNOWN && table == auth->view.table) {
-        verdicts_keep(auth->verdicts, &check->credentials, verdict, reactor_now_ms(exchange->service->reactor));
+        verdicts_keep(auth->verdicts, &check->credentials, verdict, reactor_now_ms(auth->service->reactor));
     }
     password_check_destroy(check);
     exchange->on_gone = NULL;
@@ -326,22 +299,16 @@ static void forget_check(struct exchange *exchange)
     (void)job_drop(&check->job);
 }
 
-static enum rules_verdict ask_thread(struct exchange *exchange, struct basic_auth *auth,
-                                     const struct credentials *credentials, enum verdict known)
+static enum rules_verdict hash_password(struct exchange *exchange, struct basic_auth *auth,
+                                        const struct credentials *credentials)
 {
-    int rv = open_desk(auth, exchange->service);
-    struct password_check *check = rv < 0 ? NULL : password_check_create(auth->file, &auth->view, credentials);
+    struct password_check *check = make_check(auth, credentials, run_check, on_checked);
     if (check == NULL) {
-        return refuse_check(exchange, auth, rv < 0 ? rv : -ENOMEM);
+        return refuse_check(exchange, auth, -ENOMEM);
     }
-    check->job.run = run_check;
-    check->job.on_done = on_checked;
-    check->job.drop = drop_check;
-    check->known = known;
     check->decoy = verdicts_number(auth->verdicts, credentials->name, credentials->name_len);
-    check->owner = auth;
     check->exchange = exchange;
-    rv = job_submit(auth->desk, &check->job);
+    int rv = auth_threads_submit(&auth->hashers, auth->service, &check->job);
     if (rv < 0) {
         password_check_destroy(check);
         return refuse_check(exchange, auth, rv);
@@ -351,13 +318,109 @@ static enum rules_verdict ask_thread(struct exchange *exchange, struct basic_aut
     return RULES_HELD;
 }
 
+/* Looking. */
+
+static void run_look(struct job *job, void *arg, unsigned thread)
+{
+    (void)arg, (void)thread;
+    password_check_look((struct password_check *)job);
+}
+
+static void leave_waiting(struct auth_waiter *waiter)
+{
+    *waiter->link = waiter->next;
+    if (waiter->next != NULL) {
+        waiter->next->link = waiter->link;
+    }
+    mem_free(waiter);
+}
+
+static void forget_waiter(struct exchange *exchange)
+{
+    leave_waiting(exchange->user);
+}
+
+static bool read_request(const struct exchange *exchange, struct credentials *credentials);
+
+/* The file was looked at: what was known holds, or is forgotten. */
+static void settle_waiter(struct basic_auth *auth, struct exchange *exchange)
+{
+    struct credentials credentials;
+    if (!read_request(exchange, &credentials)) { /* it was read before */
+        challenge(exchange, auth);
+        return;
+    }
+    switch (verdicts_find(auth->verdicts, &credentials, reactor_now_ms(auth->service->reactor))) {
+    case VERDICT_RIGHT:
+        basic_auth_go_on(exchange);
+        break;
+    case VERDICT_WRONG:
+        challenge(exchange, auth);
+        break;
+    case VERDICT_UNKNOWN:
+        (void)hash_password(exchange, auth, &credentials);
+        break;
+    }
+    credentials_wipe(&credentials);
+}
+
+static void on_looked(struct job *job)
+{
+    struct password_check *check = (struct password_check *)job;
+    struct basic_auth *auth = check->owner;
+    take_view(auth, check);
+    password_check_destroy(check);
+    auth->is_looking = false;
+    while (auth->waiting != NULL) {
+        struct exchange *exchange = auth->waiting->exchange;
+        exchange->on_gone = NULL;
+        leave_waiting(auth->waiting);
+        settle_waiter(auth, exchange);
+    }
+}
+
+/* Returns 0 or -errno. */
+static int begin_look(struct basic_auth *auth, const struct credentials *credentials)
+{
+    struct password_check *check = make_check(auth, credentials, run_look, on_looked);
+    int rv = check == NULL ? -ENOMEM : auth_threads_submit(&auth->lookers, auth->service, &check->job);
+    if (rv < 0) {
+        password_check_destroy(check);
+    }
+    auth->is_looking = rv == 0;
+    return rv;
+}
+
+static enum rules_verdict wait_for_look(struct exchange *exchange, struct basic_auth *auth,
+                                        const struct credentials *credentials)
+{
+    struct auth_waiter *waiter = mem_alloc(sizeof *waiter);
+    int rv = waiter == NULL ? -ENOMEM : auth->is_looking ? 0 : begin_look(auth, credentials);
+    if (rv < 0) {
+        mem_free(waiter);
+        return refuse_check(exchange, auth, rv);
+    }
+    *waiter = (struct auth_waiter){.next = auth->waiting, .link = &auth->waiting, .exchange = exchange};
+    if (waiter->next != NULL) {
+        waiter->next->link = &waiter->next;
+    }
+    auth->waiting = waiter;
+    exchange->user = waiter;
+    exchange->on_gone = forget_waiter;
+    return RULES_HELD;
+}
+
 static enum rules_verdict ask_file(struct exchange *exchange, struct basic_auth *auth,
                                    const struct credentials *credentials)
 {
     int64_t now_ms = reactor_now_ms(exchange->service->reactor);
     enum verdict known = verdicts_find(auth->verdicts, credentials, now_ms);
-    if (known == VERDICT_UNKNOWN || now_ms >= auth->fresh_until_ms) {
-        return ask_thread(exchange, auth, credentials, known);
+    auth->service = exchange->service;
+    if (known == VERDICT_UNKNOWN) {
+        return hash_password(exchange, auth, credentials);
+    }
+    if (now_ms >= auth->fresh_until_ms) {
+        return wait_for_look(exchange, auth, credentials);
     }
     return known == VERDICT_RIGHT ? let_in(exchange) : challenge(exchange, auth);
 }

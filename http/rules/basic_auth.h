@@ -5,7 +5,7 @@
  * a password file has, or that a function of the host or the script accepts. Of several rules that fit, the one with
  * the longest prefix decides alone.
  *
- * Passwords are hashed on threads (http/rules/password_check.h), never on the loop. What was found out is kept for
+ * Passwords are hashed on threads (http/rules/auth_threads.h), never on the loop. What was found out is kept for
  * VERDICTS_TTL_S, as long as the file stays as it is: it is looked at again, on a thread, if the last look was
  * BASIC_AUTH_FRESH_MS ago. */
 
@@ -19,10 +19,8 @@ struct exchange;
 struct rules;
 
 enum {
-    BASIC_AUTH_REALM_MAX = 128,   /* bytes of a realm */
-    BASIC_AUTH_THREADS_MAX = 4,   /* of a server that hash passwords */
-    BASIC_AUTH_WAITING_MAX = 256, /* requests of a server that wait for one of them; further ones get 503 */
-    BASIC_AUTH_FRESH_MS = 500,
+    BASIC_AUTH_REALM_MAX = 128, /* bytes of a realm */
+    BASIC_AUTH_FRESH_MS = 500,  /* how long a look at a password file counts */
 };
 
 /* Who knows the passwords, instead of a file. */

@@ -181,14 +181,14 @@ static enum verdict verify(const struct password_check *check)
     return rv < 0 ? VERDICT_UNKNOWN : rv == 1 && is_there ? VERDICT_RIGHT : VERDICT_WRONG;
 }
 
-void password_check_run(struct password_check *check)
+void password_check_look(struct password_check *check)
 {
-    const struct htpasswd *before = check->view.table;
     int rv = password_view_update(&check->view, check->file, check->reason, sizeof check->reason);
     check->has_failed = rv < 0;
-    if (check->view.table == before && check->known != VERDICT_UNKNOWN) {
-        check->verdict = check->known;
-    } else {
-        check->verdict = check->view.table == NULL ? VERDICT_UNKNOWN : verify(check);
-    }
+}
+
+void password_check_run(struct password_check *check)
+{
+    password_check_look(check);
+    check->verdict = check->view.table == NULL ? VERDICT_UNKNOWN : verify(check);
 }

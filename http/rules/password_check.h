@@ -33,7 +33,6 @@ struct password_check {
     struct job job;                   /* the first member */
     struct password_file *file;       /* held */
     struct password_view view;        /* as it is known; afterwards as it is now */
-    enum verdict known;               /* about the credentials, if the file is still the same */
     enum verdict verdict;             /* the result; VERDICT_UNKNOWN: there was no memory to find out */
     size_t decoy;                     /* for htpasswd_decoy() */
     bool has_failed;                  /* the file could not be read: the view is as before */
@@ -59,7 +58,8 @@ int password_view_update(struct password_view *view, const struct password_file 
 struct password_check *password_check_create(struct password_file *file, const struct password_view *view,
                                              const struct credentials *credentials);
 
-/* Do it. Any thread. */
+/* Look at the file alone; or then verify the credentials, too. Any thread. */
+void password_check_look(struct password_check *check);
 void password_check_run(struct password_check *check);
 
 /* Free it. NULL is allowed; any thread. */

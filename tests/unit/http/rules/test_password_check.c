@@ -55,12 +55,11 @@ static struct credentials credentials_of(const char *name, const char *password)
 }
 
 /* Check, and keep the view. */
-static enum verdict check_with(const char *name, const char *password, enum verdict known, const char *reason)
+static enum verdict check_with(const char *name, const char *password, const char *reason)
 {
     const struct credentials credentials = credentials_of(name, password);
     struct password_check *check = password_check_create(file, &view, &credentials);
     assert_non_null(check);
-    check->known = known;
     password_check_run(check);
     enum verdict verdict = check->verdict;
     assert_string_equal(check->reason, reason == NULL ? "" : reason);
@@ -74,7 +73,7 @@ static enum verdict check_with(const char *name, const char *password, enum verd
 
 static enum verdict check(const char *name, const char *password)
 {
-    return check_with(name, password, VERDICT_UNKNOWN, NULL);
+    return check_with(name, password, NULL);
 }
 
 static void the_file_decides(void **state)
@@ -105,10 +104,10 @@ static void a_changed_file_is_read_again(void **state)
     assert_ptr_equal(view.table, table);
 
     tree_replace_file(&tree, "users", "adam:" MD5_X "\n");
-    assert_int_equal(check_with("adam", "secret", VERDICT_RIGHT, NULL), VERDICT_WRONG);
+    assert_int_equal(check("adam", "secret"), VERDICT_WRONG);
     assert_int_equal(check("adam", "x"), VERDICT_RIGHT);
     tree_add_file(&tree, "users", "");
-    assert_int_equal(check_with("adam", "x", VERDICT_RIGHT, NULL), VERDICT_WRONG);
+    assert_int_equal(check("adam", "x"), VERDICT_WRONG);
     assert_int_equal(htpasswd_count(view.table), 0);
 }
 
@@ -120,7 +119,7 @@ static void a_file_that_only_looks_new_is_the_same(void **state)
     assert_int_equal(check("adam", "secret"), VERDICT_RIGHT);
     const struct htpasswd *table = view.table;
     tree_replace_file(&tree, "users", "adam:" SHA_SECRET "\n");
-    assert_int_equal(check_with("adam", "anything", VERDICT_RIGHT, NULL), VERDICT_RIGHT); /* it was not asked */
+    assert_int_equal(check("adam", "secret"), VERDICT_RIGHT);
     assert_ptr_equal(view.table, table);
 }
 
@@ -134,7 +133,7 @@ static void a_file_that_has_just_changed_is_read_each_time(void **state)
     assert_false(view.is_settled);
     struct stat before = view.st;
     tree_add_file(&tree, "users", "adam:{SHA}EfatjcUqKUS/qqfsjBzGiPTprMw=\n");
-    assert_int_equal(check_with("adam", "secret", VERDICT_RIGHT, NULL), VERDICT_WRONG);
+    assert_int_equal(check("adam", "secret"), VERDICT_WRONG);
     assert_int_equal(before.st_size, view.st.st_size);
 }
 
@@ -145,13 +144,12 @@ static void a_broken_file_leaves_the_passwords(void **state)
     assert_int_equal(check("adam", "secret"), VERDICT_RIGHT);
     tree_add_file(&tree, "users", "adam\n");
     static const char broken[] = "users: line 1: a name, a colon and a hash expected, as \"htpasswd\" writes them";
-    assert_int_equal(check_with("adam", "secret", VERDICT_UNKNOWN, broken), VERDICT_RIGHT);
-    assert_int_equal(check_with("adam", "x", VERDICT_UNKNOWN, broken), VERDICT_WRONG);
+    assert_int_equal(check_with("adam", "secret", broken), VERDICT_RIGHT);
+    assert_int_equal(check_with("adam", "x", broken), VERDICT_WRONG);
     tree_unlink(&tree, "users");
-    assert_int_equal(check_with("adam", "secret", VERDICT_UNKNOWN, "users: No such file or directory"), VERDICT_RIGHT);
+    assert_int_equal(check_with("adam", "secret", "users: No such file or directory"), VERDICT_RIGHT);
     tree_add_dir(&tree, "users");
-    assert_int_equal(check_with("adam", "secret", VERDICT_UNKNOWN, "users: the password file is no regular file"),
-                     VERDICT_RIGHT);
+    assert_int_equal(check_with("adam", "secret", "users: the password file is no regular file"), VERDICT_RIGHT);
 }
 
 static void a_file_has_a_longest_length(void **state)
