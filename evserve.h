@@ -351,8 +351,8 @@ struct evs_rule {
     int redirect_status;
 
     /* Fields for all responses, error pages included, which a NULL name ends. They are added where the response has none
-     * of that name, or, with replace_headers, take the place of those it has. A NULL value drops the field. At most 64
-     * lines, 8 KiB. */
+     * of that name (Vary is added to one), or, with replace_headers, take the place of those it has. A NULL value drops
+     * the field. At most 64 lines, 8 KiB. */
     const struct evs_field *headers;
     int replace_headers;
 

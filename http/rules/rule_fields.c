@@ -53,6 +53,12 @@ static bool is_decided(const struct exchange *exchange, const struct rule *first
     return false;
 }
 
+/* Vary is a list to which the rule adds: a response that varies by a field of its own varies by that of the rule, too. */
+static bool is_joined(const struct fields *fields, const struct field_line_of_rule *line)
+{
+    return !fields->replaces && !line->drops && ascii_is(line->text, line->name_len, "Vary");
+}
+
 /* Drop what has to go, and find the lines to be added. Returns 0 or -ENOMEM. */
 static int plan_lines(struct exchange *exchange, const struct rule *first, const struct rule *rule,
                       struct rule_head *head, uint64_t *added)
@@ -65,7 +71,7 @@ static int plan_lines(struct exchange *exchange, const struct rule *first, const
         if (is_decided(exchange, first, rule, line)) {
             continue;
         }
-        bool is_there = rule_head_has(exchange, head, line->text, line->name_len);
+        bool is_there = !is_joined(fields, line) && rule_head_has(exchange, head, line->text, line->name_len);
         if (is_there && (line->drops || fields->replaces)) {
             rv = rule_head_drop(exchange, head, line->text, line->name_len);
         }

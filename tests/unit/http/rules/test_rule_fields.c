@@ -123,6 +123,19 @@ static void fields_can_be_replaced_and_dropped(void **state)
     assert_true(output_has(peer, "Content-Length: 5\r\n\r\n"));
 }
 
+static void vary_is_added_to_that_of_a_response(void **state)
+{
+    (void)state;
+    add("/", "Vary", "Origin", false);
+    tree_add_file(&scene.tree, "b.txt", "original");
+    tree_add_file(&scene.tree, "b.txt.gz", "zipped");
+    begin();
+    assert_int_equal(count_in_output(ask("/hello"), "Vary: Origin\r\n"), 1);
+    struct fake_peer *peer = ask("/b.txt");
+    assert_true(output_has(peer, "Vary: Accept-Encoding\r\n"));
+    assert_true(output_has(peer, "Vary: Origin\r\n"));
+}
+
 static void several_lines_of_a_name_stand_together(void **state)
 {
     (void)state;
@@ -238,6 +251,7 @@ int main(void)
         SCENE_TEST(all_responses_have_them),
         SCENE_TEST(the_longer_prefix_decides_about_a_name),
         SCENE_TEST(fields_can_be_replaced_and_dropped),
+        SCENE_TEST(vary_is_added_to_that_of_a_response),
         SCENE_TEST(several_lines_of_a_name_stand_together),
         SCENE_TEST(mistakes_name_the_field),
         SCENE_TEST(a_rule_has_limits),
