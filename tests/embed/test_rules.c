@@ -85,6 +85,34 @@ static void rules_of_the_host_come_before_the_scripts(void **state)
     expect_response("/private", "HTTP/1.1 403");
 }
 
+static void limits_of_a_host_are_shared_by_its_threads(void **state)
+{
+    (void)state;
+    const struct evs_rule rules[] = {
+        {.prefix = "/hello", .limit_rate = "2/h", .limit_by = "all"},
+        {.prefix = "/none", .limit_rate = "10/s", .limit_burst = 1, .limit_concurrency = 5, .limit_status = 503},
+        {.prefix = NULL},
+    };
+    struct evs_stats stats = {.size = sizeof stats};
+    host.config.routes = routes;
+    host.config.rules = rules;
+    host.config.reactors = 2;
+    host.config.limit_entries = 8;
+    host_serve();
+    expect_response("/hello", "HTTP/1.1 200");
+    expect_response("/hello", "HTTP/1.1 200");
+    for (int i = 0; i < 4; i++) {
+        expect_response("/hello", "HTTP/1.1 429");
+        expect_response("/hello", "\r\nRetry-After: 1800\r\n");
+    }
+    expect_response("/none", "HTTP/1.1 404");
+    expect_response("/none", "HTTP/1.1 503");
+    assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), 0);
+    expect_response("/hello", "HTTP/1.1 429");
+    assert_int_equal(evserve_stats(host.server, &stats), 0);
+    assert_int_equal(stats.limited, 10);
+}
+
 static void bad_rules_are_refused_with_the_name_of_the_member(void **state)
 {
     (void)state;
@@ -103,6 +131,13 @@ static void bad_rules_are_refused_with_the_name_of_the_member(void **state)
         {{.prefix = "/a", .redirect_to = "/b", .redirect_status = 200}, "evserve_config.rules[1].redirect_to: status"},
         {{.prefix = "/first", .redirect_to = "/b"}, "rules[1].redirect_to: \"/first\" is redirected already"},
         {{.prefix = "/a", .headers = own}, "evserve_config.rules[1].headers: \"Date\": the server writes this field"},
+        {{.prefix = "/a", .limit_rate = "10"}, "evserve_config.rules[1].limit_rate: requests in a second, minute, "},
+        {{.prefix = "/a", .limit_by = "user"},
+         "evserve_config.rules[1].limit_rate: one such as \"10/s\", or a concurr"},
+        {{.prefix = "/a", .limit_concurrency = 1, .limit_by = "key"}, "evserve_config.rules[1].limit_by: \"client\", "},
+        {{.prefix = "/a", .limit_concurrency = 1000001}, "evserve_config.rules[1].limit_concurrency: 1000001 is too "},
+        {{.prefix = "/a", .limit_concurrency = 1, .limit_status = 200},
+         "evserve_config.rules[1].limit_status: 200 is "},
         {{.prefix = "/a", .cache = no_value}, "evserve_config.rules[1].cache: an entry has no value"},
         {{.prefix = "/a", .cache = caching}, "evserve_config.rules[1].cache: \"*.css\": a time with a unit"},
     };
@@ -118,6 +153,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOST_TEST(rules_hold_for_files_and_routes_and_survive_reloads),
         HOST_TEST(rules_of_the_host_come_before_the_scripts),
+        HOST_TEST(limits_of_a_host_are_shared_by_its_threads),
         HOST_TEST(bad_rules_are_refused_with_the_name_of_the_member),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
