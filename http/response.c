@@ -78,22 +78,30 @@ bool response_send_page(struct exchange *exchange, int status)
     return pages != NULL && pages->send(exchange, pages, status);
 }
 
-void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len)
+/* Content that is too long to be copied behind the head. */
+static void send_copy(struct exchange *exchange, int status, const char *type, const void *content, size_t len)
 {
-    if (len == 0 && status >= ERROR_STATUS_FIRST && response_send_page(exchange, status)) {
+    char *copy = mem_alloc(len);
+    if (copy == NULL) {
+        response_abort(exchange);
         return;
     }
+    memcpy(copy, content, len);
+    response_send_borrowed(exchange, status, type, copy, len, free_copy, copy);
+}
+
+void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len)
+{
     struct response_head head = head_of(status, type, (int64_t)len);
     size_t sent = head.length == LENGTH_NONE || exchange->head_only ? 0 : len;
-    if (sent > COPY_MAX) {
-        char *copy = mem_alloc(len);
-        if (copy == NULL) {
-            response_abort(exchange);
+    if (sent - 1 >= COPY_MAX) { /* nothing or too much: one comparison for both, since each response comes here */
+        if (sent > 0) {
+            send_copy(exchange, status, type, content, len);
             return;
         }
-        memcpy(copy, content, len);
-        response_send_borrowed(exchange, status, type, copy, len, free_copy, copy);
-        return;
+        if (len == 0 && status >= ERROR_STATUS_FIRST && response_send_page(exchange, status)) {
+            return;
+        }
     }
     head.content = content;
     head.content_len = sent;
