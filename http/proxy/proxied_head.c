@@ -45,8 +45,9 @@ static bool is_named(const char *name, const char *ours, size_t len)
 /* What becomes of a field of the client's. */
 enum field_fate {
     FIELD_PASSES,
-    FIELD_ENDS_HERE,  /* it is about the connection, or said by us */
-    FIELD_OF_PROXIES, /* passes if it comes from a trusted proxy */
+    FIELD_ENDS_HERE,   /* it is about the connection, or said by us */
+    FIELD_X_FORWARDED, /* passes if it comes from a trusted proxy, and such fields of it count */
+    FIELD_FORWARDED,   /* likewise */
 };
 
 static enum field_fate fate_of_proxy_field(const char *name, size_t len)
@@ -58,7 +59,7 @@ static enum field_fate fate_of_proxy_field(const char *name, size_t len)
     }
     bool is_of_proxies = (len >= sizeof begin - 1 && is_named(name, begin, sizeof begin - 1)) ||
                          IS_NAMED(name, len, "x-real-ip");
-    return is_of_proxies ? FIELD_OF_PROXIES : FIELD_PASSES;
+    return is_of_proxies ? FIELD_X_FORWARDED : FIELD_PASSES;
 }
 
 static enum field_fate fate_of(const char *name, size_t len)
@@ -72,7 +73,7 @@ static enum field_fate fate_of(const char *name, size_t len)
         ends = IS_NAMED(name, len, "expect");
         break;
     case 'f':
-        return IS_NAMED(name, len, "forwarded") ? FIELD_OF_PROXIES : FIELD_PASSES;
+        return IS_NAMED(name, len, "forwarded") ? FIELD_FORWARDED : FIELD_PASSES;
     case 'h':
         ends = IS_NAMED(name, len, "host") || IS_NAMED(name, len, "http2-settings");
         break;
@@ -254,13 +255,23 @@ static char *put_sender(char *at, const struct peer *peer)
     return at;
 }
 
-/* The client, and the proxies in front of us that are known: what a trusted one has said, and where it came from. */
-static char *put_forwarded_for(char *at, const struct exchange *exchange, bool is_trusted)
+/* Put an address behind others. Without one, such as that of a unix socket, nothing is put. */
+static char *add_address(char *at, const char *values, const struct peer *peer)
+{
+    if (peer->family == AF_UNIX) {
+        return at;
+    }
+    at = at > values ? put(at, ", ", 2) : at;
+    return put_sender(at, peer);
+}
+
+/* The client, and the proxies in front of us: what a trusted one has said, and where that came from. */
+static char *put_forwarded_for(char *at, const struct exchange *exchange, unsigned sources)
 {
     char *start = at;
     at = put_text(at, "X-Forwarded-For: ");
     char *values = at;
-    for (unsigned i = 0; is_trusted && i < exchange->head.field_count; i++) {
+    for (unsigned i = 0; (sources & FORWARDED_BY_FOR) != 0 && i < exchange->head.field_count; i++) {
         const struct field *field = &exchange->head.fields[i];
         if (field->value.len > 0 &&
             ascii_is(exchange_text(exchange, field->name), field->name.len, "X-Forwarded-For")) {
@@ -268,10 +279,10 @@ static char *put_forwarded_for(char *at, const struct exchange *exchange, bool i
             at = put(at, exchange_text(exchange, field->value), field->value.len);
         }
     }
-    if (exchange->peer->family != AF_UNIX) {
-        at = at > values ? put(at, ", ", 2) : at;
-        at = put_sender(at, exchange->peer);
+    if ((sources & FORWARDED_BY_STANDARD) != 0 && (exchange->told & FORWARDED_CLIENT) != 0) {
+        at = add_address(at, values, &exchange->forwarded.client);
     }
+    at = add_address(at, values, exchange->peer);
     return at > values ? put(at, "\r\n", 2) : start;
 }
 
@@ -281,12 +292,12 @@ static bool says(const struct proxy *proxy, const char *name)
     return proxy->field_count == 0 || !is_replaced(proxy, name, strlen(name));
 }
 
-static char *put_own_fields(char *at, struct exchange *exchange, const struct proxy *proxy, bool is_trusted)
+static char *put_own_fields(char *at, struct exchange *exchange, const struct proxy *proxy, unsigned sources)
 {
     size_t host_len;
     const char *host = exchange_host(exchange, &host_len);
     if (says(proxy, "X-Forwarded-For")) {
-        at = put_forwarded_for(at, exchange, is_trusted);
+        at = put_forwarded_for(at, exchange, sources);
     }
     if (says(proxy, "X-Forwarded-Proto")) {
         at = put_text(at, "X-Forwarded-Proto: ");
@@ -304,7 +315,7 @@ static char *put_own_fields(char *at, struct exchange *exchange, const struct pr
     return says(proxy, "Via") ? put_text(at, "Via: 1.1 evserve\r\n") : at; /* RFC 9110 section 7.6.3: must */
 }
 
-static char *put_client_fields(char *at, const struct exchange *exchange, const struct proxy *proxy, bool is_trusted)
+static char *put_client_fields(char *at, const struct exchange *exchange, const struct proxy *proxy, unsigned sources)
 {
     const struct head *head = &exchange->head;
     bool nominates = has_nominations(exchange);
@@ -312,7 +323,8 @@ static char *put_client_fields(char *at, const struct exchange *exchange, const 
         const struct field *field = &head->fields[i];
         const char *name = exchange_text(exchange, field->name);
         enum field_fate fate = fate_of(name, field->name.len);
-        if (fate == FIELD_ENDS_HERE || (fate == FIELD_OF_PROXIES && !is_trusted) ||
+        if (fate == FIELD_ENDS_HERE || (fate == FIELD_X_FORWARDED && (sources & FORWARDED_BY_DEFAULT) == 0) ||
+            (fate == FIELD_FORWARDED && (sources & FORWARDED_BY_STANDARD) == 0) ||
             (nominates && is_nominated(exchange, name, field->name.len)) ||
             (proxy->field_count > 0 && is_replaced(proxy, name, field->name.len))) {
             continue;
@@ -364,13 +376,14 @@ size_t proxied_head_write(char *text, struct exchange *exchange, const struct pr
     const struct slice method = exchange->head.method_text;
     const struct trusted_proxies *trusted = exchange->site->trusted;
     bool is_trusted = trusted != NULL && trusted_proxies_have(trusted, exchange->peer);
+    unsigned sources = is_trusted ? exchange->site->forwarded : 0; /* whose fields say who the client is */
     char *at = put(text, exchange_text(exchange, method), method.len);
     *at++ = ' ';
     at = put_target(at, exchange, proxy, upstream);
     at = put_text(at, " HTTP/1.1\r\n");
     at = put_proxied_host(at, exchange, proxy, upstream);
-    at = put_client_fields(at, exchange, proxy, is_trusted);
-    at = put_own_fields(at, exchange, proxy, is_trusted);
+    at = put_client_fields(at, exchange, proxy, sources);
+    at = put_own_fields(at, exchange, proxy, sources);
     at = put_framing(at, exchange, proxy, upgrades);
     at = put(at, "\r\n", 2);
     return (size_t)(at - text);

@@ -171,6 +171,21 @@ static void a_trusted_proxy_in_front_is_continued(void **state)
     assert_non_null(strstr(got, "\r\nX-Request-Id: one\r\n"));
 }
 
+static void only_fields_that_count_are_continued(void **state)
+{
+    (void)state;
+    char err[256];
+    assert_int_equal(site_set_trusted_proxies(scene.site, "127.0.0.1", err, sizeof err), 0);
+    scene.site->forwarded = FORWARDED_BY_STANDARD;
+    begin((struct proxy_options){0});
+    say(client(), "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Port: 1\r\n"
+                  "X-Real-IP: 6.6.6.6\r\nForwarded: for=9.9.9.9;proto=https;host=b\r\n\r\n");
+    assert_string_equal(request_at(upstream_of(first)),
+                        "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=9.9.9.9;proto=https;host=b\r\n"
+                        "X-Forwarded-For: 9.9.9.9, 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n"
+                        "Via: 1.1 evserve\r\n\r\n");
+}
+
 static void options_change_the_request(void **state)
 {
     (void)state;
@@ -682,6 +697,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PASSAGE_TEST(upstreams_get_what_the_client_meant),
         PASSAGE_TEST(a_trusted_proxy_in_front_is_continued),
+        PASSAGE_TEST(only_fields_that_count_are_continued),
         PASSAGE_TEST(options_change_the_request),
         PASSAGE_TEST(clients_get_what_the_upstream_meant),
         PASSAGE_TEST(what_is_no_response_is_502),
