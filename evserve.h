@@ -855,6 +855,10 @@ struct evserve_config {
     /* 1: take fields of this kind out of requests if they do not count, so that no handler believes them: Forwarded,
      * X-Real-IP and all that begin with X-Forwarded-. 0: the script says. */
     int strip_forwarded;
+
+    /* Connections to other servers that each thread may have open, kept ones and those of struct evs_proxy included. At the
+     * limit kept ones are closed; then evs_fetch() is -ENOBUFS, and a proxied request gets 503. Default 1000. */
+    uint64_t max_outbound;
 };
 
 /* A listening socket that one program hands over to another. */
@@ -1909,7 +1913,7 @@ struct evs_fetched {
 /* Begin. done is called once, later, on the thread of the server with this number, unless the fetch is cancelled; if
  * the server ends first, it is called with kind "closed". Call this in a callback on that thread, such as serve; from
  * elsewhere, have evserve_post_to() call it. Returns an id above 0; or -errno with a text in err, and done is not
- * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (1,000 connections of this thread
+ * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (max_outbound connections of this thread
  * are open), -EHOSTUNREACH (deny_connect or the sandbox denies the server, a file for TLS cannot be used, or nothing
  * can be connected), -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child. err may
  * be NULL if errlen is 0. */

@@ -122,6 +122,7 @@ void worker_take_outbound(struct worker *worker)
 {
     const struct site *site = worker->offer->site;
     outbound_set_policy(&worker->outbound, site->denied, site->limits.dns_cache_ms);
+    worker->outbound.links.max = (unsigned)site->limits.max_outbound;
     outbound_forget_files(&worker->outbound);
 }
 

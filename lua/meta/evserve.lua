@@ -298,6 +298,7 @@ function timer:cancel() end
 ---@field max_cached_files? integer number of files in the file cache
 ---@field max_cached_file? evserve.Size size of the largest file whose contents the file cache keeps in memory
 ---@field max_cached_memory? evserve.Size total size of the contents that the file cache keeps in memory
+---@field max_outbound? integer number of connections to other servers in each thread, kept ones included
 ---@field dns_cache? evserve.Duration how long the addresses of a name are kept; a failure is kept for a second at most
 ---@field ws_deflate_memory? evserve.Size what the contexts of compressed WebSockets may take in each thread; further ones compress each message alone
 ---@field limit_entries? integer clients, or whatever app.limit counts by, that are kept count of at a time, 16 bytes each; beyond that, those with the least to wait are forgotten
