@@ -63,28 +63,27 @@ void dispatch_hear_proxy(struct exchange *exchange)
 /* Whether the request came over a handshake for a host that asks for other client certificates. A wildcard of ours
  * takes any number of labels, one of a certificate takes one: neither the name nor this form of it may get around
  * them. */
-static bool is_misdirected_to(const struct exchange *exchange, const struct host_name *name, size_t from)
+static bool is_misdirected_to(const struct exchange *exchange, const struct vhost_look *look)
 {
     const struct framing *framing = exchange->framing;
-    return framing->is_misdirected(exchange, name->text, name->len) ||
-           (from > 0 && framing->is_misdirected(exchange, name->text + from, name->len - from));
+    return framing->is_misdirected(exchange, look->name, look->len) ||
+           (look->from > 0 && framing->is_misdirected(exchange, look->name + look->from, look->len - look->from));
 }
 
 /* Which host of the site the request is for. Returns whether it was refused. */
 static bool choose_host(struct exchange *exchange)
 {
-    struct host_name name;
-    size_t len, from;
+    struct vhost_look look;
+    size_t len;
     const char *authority = exchange_host(exchange, &len);
-    host_name_of_authority(&name, authority, len);
-    const struct vhost *vhost = vhosts_find(exchange->site->hosts, &name, &from);
+    const struct vhost *vhost = vhosts_find(exchange->site->hosts, authority, len, &look);
     if (vhost == NULL) {
         return false;
     }
     exchange->vhost = vhost;
     exchange->is_unlogged = vhost->is_unlogged;
     exchange_set_limits(exchange, vhost_limits(vhost, exchange->limits));
-    if (!is_misdirected_to(exchange, &name, from)) {
+    if (!is_misdirected_to(exchange, &look)) {
         return false;
     }
     response_error(exchange, 421,

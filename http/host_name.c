@@ -99,21 +99,26 @@ bool host_name_is_dns(const char *text)
     return strchr(text, ':') == NULL && inet_pton(AF_INET, text, &address) != 1;
 }
 
+size_t host_name_cut(const char *authority, size_t len)
+{
+    size_t end = len;
+    while (end > 0 && authority[end - 1] >= '0' && authority[end - 1] <= '9') {
+        end--;
+    }
+    end = end > 0 && authority[end - 1] == ':' ? end - 1 : len;
+    return end > 1 && authority[end - 1] == '.' ? end - 1 : end;
+}
+
 void host_name_of_authority(struct host_name *name, const char *authority, size_t len)
 {
     name->len = 0;
     name->text[0] = '\0';
+    len = host_name_cut(authority, len);
     if (len > 0 && authority[0] == '[') {
-        const char *end = memchr(authority, ']', len);
-        if (end != NULL) {
-            (void)take_ipv6(name, authority + 1, (size_t)(end - authority - 1));
+        if (authority[len - 1] == ']') {
+            (void)take_ipv6(name, authority + 1, len - 2);
         }
-        return;
-    }
-    const char *colon = memchr(authority, ':', len);
-    len = colon == NULL ? len : (size_t)(colon - authority);
-    len -= len > 1 && authority[len - 1] == '.';
-    if (len <= HOST_NAME_MAX_BYTES) {
+    } else if (len <= HOST_NAME_MAX_BYTES) {
         ascii_copy_lower(name->text, authority, len);
         name->text[len] = '\0';
         name->len = len;

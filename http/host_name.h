@@ -25,6 +25,9 @@ int host_name_parse(struct host_name *name, const char *text, char *err, size_t 
 /* Whether a name that host_name_parse() accepts is one of DNS, for which there are certificates, and no address. */
 bool host_name_is_dns(const char *text);
 
+/* The length of the host in an authority: without a port, and without the dot at the end of a name. */
+size_t host_name_cut(const char *authority, size_t len);
+
 /* Bring the host of an authority, whose syntax is valid, into that form. An empty one, and one that is longer than any
  * name, is an empty text. */
 void host_name_of_authority(struct host_name *name, const char *authority, size_t len);

@@ -6,9 +6,9 @@
 
 #include "http/vhosts.h"
 
+#include "core/ascii.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/name_table.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -16,17 +16,23 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 127 }; /* dots of a name of 253 bytes, with something between two of them: not one more */
+enum {
+    DEPTH_MAX = 127,    /* dots of a name of 253 bytes, with something between two of them: not one more */
+    VHOST_SLOTS = 2048, /* a power of two, of which names take less than a half */
+};
+_Static_assert((int)VHOST_SLOTS >= 2 * (int)VHOST_NAMES_MAX, "slots are left, so that each search ends");
 
 struct vhost_name {
-    struct named_entry entry; /* first: the table hands it out */
     struct vhost *vhost;
-    char text[]; /* as it was given, in its form: "*.example.org" */
+    uint64_t hash;
+    const char *key; /* what is compared: of a wildcard, text without its '*' */
+    size_t key_len;  /* of key */
+    char text[];     /* as it was given, in its form: "*.example.org" */
 };
 
 struct vhosts {
-    struct name_table table;
-    size_t count; /* of list */
+    uint16_t slots[VHOST_SLOTS]; /* 1 + index in names, in the slot of its hash or the next free one; 0: free */
+    size_t count;                /* of list */
     struct vhost **list;
     size_t name_count;                         /* of names */
     struct vhost_name *names[VHOST_NAMES_MAX]; /* in the order in which they were given */
@@ -57,7 +63,6 @@ void vhosts_destroy(struct vhosts *hosts)
     for (size_t i = 0; i < hosts->count; i++) {
         free_vhost(hosts->list[i]);
     }
-    name_table_done(&hosts->table);
     mem_free(hosts->list);
     mem_free(hosts);
 }
@@ -83,26 +88,48 @@ int vhosts_add(struct vhosts *hosts, struct file_cache *cache, const char *where
     return 0;
 }
 
-/* Names come from operators, so the hash needs no key: clients only look for them. */
+static uint64_t mix_hash(uint64_t hash)
+{
+    hash *= 0x9e3779b97f4a7c15U;
+    return hash ^ hash >> 32;
+}
+
+/* Of a name in any case. Names come from operators, so the hash needs no key: clients only look for them. */
 static uint64_t hash_host_name(const char *text, size_t len)
 {
-    uint64_t hash = len;
-    for (; len > 0;) {
-        uint64_t word = 0;
-        size_t taken = len < sizeof word ? len : sizeof word;
-        memcpy(&word, text, taken);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
-        hash ^= hash >> 32;
-        text += taken;
-        len -= taken;
+    uint64_t hash = len, word = 0;
+    if (len < sizeof word) {
+        for (size_t i = 0; i < len; i++) {
+            word = word << 8 | (unsigned char)ascii_lower(text[i]);
+        }
+        return mix_hash(hash ^ word);
     }
-    return hash;
+    for (size_t i = 0; i + sizeof word < len; i += sizeof word) {
+        hash = mix_hash(hash ^ ascii_lower_word(text + i));
+    }
+    return mix_hash(hash ^ ascii_lower_word(text + len - sizeof word));
 }
 
 static const struct vhost_name *find_text(const struct vhosts *hosts, const char *text, size_t len)
 {
-    return (const struct vhost_name *)(const void *)name_table_find(&hosts->table, hash_host_name(text, len), text,
-                                                                    len);
+    uint64_t hash = hash_host_name(text, len);
+    for (size_t slot = hash % VHOST_SLOTS; hosts->slots[slot] != 0; slot = (slot + 1) % VHOST_SLOTS) {
+        const struct vhost_name *name = hosts->names[hosts->slots[slot] - 1];
+        if (name->hash == hash && name->key_len == len && ascii_equals(name->key, text, len)) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* The last name is in the table from now on. */
+static void note_name(struct vhosts *hosts, const struct vhost_name *name)
+{
+    size_t slot = name->hash % VHOST_SLOTS;
+    while (hosts->slots[slot] != 0) {
+        slot = (slot + 1) % VHOST_SLOTS;
+    }
+    hosts->slots[slot] = (uint16_t)hosts->name_count;
 }
 
 static unsigned count_dots(const char *text)
@@ -150,14 +177,11 @@ int vhosts_add_name(struct vhosts *hosts, struct vhost *vhost, const char *name,
     }
     memcpy(made->text, parsed.text, parsed.len + 1);
     made->vhost = vhost;
-    made->entry.name = made->text + skipped;
-    made->entry.len = parsed.len - skipped;
-    made->entry.hash = hash_host_name(made->entry.name, made->entry.len);
-    if (name_table_add(&hosts->table, &made->entry) < 0) {
-        mem_free(made);
-        return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
-    }
+    made->key = made->text + skipped;
+    made->key_len = parsed.len - skipped;
+    made->hash = hash_host_name(made->key, made->key_len);
     hosts->names[hosts->name_count++] = made;
+    note_name(hosts, made);
     vhost->name = vhost->name == NULL ? made->text : vhost->name;
     if (skipped > 0) {
         unsigned depth = count_dots(made->text);
@@ -168,33 +192,45 @@ int vhosts_add_name(struct vhosts *hosts, struct vhost *vhost, const char *name,
 }
 
 /* The longest of them is the last one found from the right. What stands for '*' has a byte at least. */
-static const struct vhost *find_wildcard(const struct vhosts *hosts, const struct host_name *name, size_t *from)
+static const struct vhost *find_wildcard(const struct vhosts *hosts, struct vhost_look *look)
 {
     const struct vhost *found = NULL;
     unsigned depth = 0;
-    for (size_t i = name->len - 1; i > 0 && depth < hosts->depth_max; i--) {
-        if (name->text[i] != '.') {
+    for (size_t i = look->len - 1; i > 0 && depth < hosts->depth_max; i--) {
+        if (look->name[i] != '.') {
             continue;
         }
         depth++;
         if ((hosts->depths[depth / 64] >> depth % 64 & 1) != 0) {
-            const struct vhost_name *wildcard = find_text(hosts, name->text + i, name->len - i);
+            const struct vhost_name *wildcard = find_text(hosts, look->name + i, look->len - i);
             found = wildcard == NULL ? found : wildcard->vhost;
-            *from = wildcard == NULL ? *from : i - 1;
+            look->from = wildcard == NULL ? look->from : i - 1;
         }
     }
     return found;
 }
 
-const struct vhost *vhosts_find(const struct vhosts *hosts, const struct host_name *name, size_t *from)
+/* IPv6 addresses can be written in several ways. */
+static const struct vhost *find_ipv6(const struct vhosts *hosts, const struct vhost_look *look)
 {
-    bool is_wildcard = name->text[0] == '.'; /* that is how wildcards stand in the table, and no name begins so */
-    const struct vhost_name *exact = is_wildcard ? NULL : find_text(hosts, name->text, name->len);
-    *from = 0;
-    if (exact != NULL) {
-        return exact->vhost;
+    struct host_name name;
+    host_name_of_authority(&name, look->name, look->len);
+    const struct vhost_name *found = find_text(hosts, name.text, name.len);
+    return found == NULL ? NULL : found->vhost;
+}
+
+const struct vhost *vhosts_find(const struct vhosts *hosts, const char *authority, size_t len, struct vhost_look *look)
+{
+    *look = (struct vhost_look){.name = authority, .len = host_name_cut(authority, len)};
+    if (look->len == 0 || look->len > HOST_NAME_MAX_BYTES) {
+        return NULL;
     }
-    return hosts->depth_max == 0 || name->len == 0 ? NULL : find_wildcard(hosts, name, from);
+    if (authority[0] == '[') {
+        return find_ipv6(hosts, look);
+    }
+    bool is_wildcard = authority[0] == '.'; /* that is how wildcards stand in the table, and no name begins so */
+    const struct vhost_name *exact = is_wildcard ? NULL : find_text(hosts, look->name, look->len);
+    return exact != NULL ? exact->vhost : hosts->depth_max == 0 ? NULL : find_wildcard(hosts, look);
 }
 
 struct vhost *vhosts_get(const struct vhosts *hosts, size_t n)

@@ -28,11 +28,18 @@ int vhosts_add(struct vhosts *hosts, struct file_cache *cache, const char *where
  * text in err that quotes the name. */
 int vhosts_add_name(struct vhosts *hosts, struct vhost *vhost, const char *name, char *err, size_t errlen);
 
-/* The host that has a name, or else that with the longest wildcard for it, or else NULL. *from is where in the name it
- * begins with one byte in place of the '*' of that wildcard, else 0.
+/* The host that an authority names. */
+struct vhost_look {
+    const char *name; /* in the authority: without a port, and without a dot at its end */
+    size_t len;       /* of name */
+    size_t from;      /* where in the name it begins with one byte in place of the '*' of the wildcard that it fits */
+};
+
+/* The host that has the name in an authority, whose syntax is valid, or else the one with the longest wildcard for it,
+ * or else NULL.
  *
  * Cost: one look at a table, and one more for each number of labels that wildcards have. */
-const struct vhost *vhosts_find(const struct vhosts *hosts, const struct host_name *name, size_t *from);
+const struct vhost *vhosts_find(const struct vhosts *hosts, const char *authority, size_t len, struct vhost_look *look);
 
 /* The n-th host in the order in which they were added, NULL behind the last. hosts may be NULL. */
 struct vhost *vhosts_get(const struct vhosts *hosts, size_t n);

@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -40,11 +41,20 @@ static void name_host(struct site *site, struct vhost *vhost, const char *name)
     }
 }
 
+/* A byte behind the authority that is read would be found. */
 static const struct vhost *find_host(const struct site *site, const char *text, size_t *from)
 {
-    struct host_name name;
-    host_name_of_authority(&name, text, strlen(text));
-    return vhosts_find(site->hosts, &name, from);
+    struct vhost_look look;
+    size_t len = strlen(text);
+    char *exact = malloc(len + 1);
+    assert_non_null(exact);
+    memcpy(exact, text, len);
+    exact = realloc(exact, len > 0 ? len : 1);
+    assert_non_null(exact);
+    const struct vhost *found = vhosts_find(site->hosts, exact, len, &look);
+    *from = look.from;
+    free(exact);
+    return found;
 }
 
 static void longest_name_wins(void **state)
