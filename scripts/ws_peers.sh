@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # WebSockets, compressed and not, with clients and proxies of others: Python's websockets and wsproto, Node's ws, Chromium
-# with a chat page in two tabs, and curl's handshake; each of them directly, and through nginx and HAProxy. Whatever is not
+# with a chat page in two tabs, and curl's handshake; each directly, and through nginx, HAProxy and app.proxy. Whatever is not
 # installed is skipped, and named (scripts/setup.sh --proxies). About a minute.
 #
 #   scripts/ws_peers.sh [OPTION...]

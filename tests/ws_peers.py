@@ -137,6 +137,11 @@ def main():
                     continue
                 port = stack.enter_context(proxy(folder, name, config, command, server.address))
                 addresses.append((f"through {name}", port))
+            front = os.path.join(folder, "front.lua")
+            with open(front, "w", encoding="utf-8") as file:
+                file.write(f'require("evserve").proxy("/", "http://{server.address[0]}:{server.address[1]}")\n')
+            through = stack.enter_context(evtest.Program(evtest.binary("EVSERVE_BIN"), front, "--listen", "127.0.0.1:0"))
+            addresses.append(("through app.proxy", through.address[1]))
             for way, port in addresses:
                 counts = run_peers(way, f"127.0.0.1:{port}")
                 agreed, failed = agreed + counts[0], failed + counts[1]

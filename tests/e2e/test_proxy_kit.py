@@ -45,7 +45,8 @@ TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (/[!-~]*) HTTP/1\.1\r\n")
 FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*\r\n")
 CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
-PATIENCE_S = 1.0  # for responses that should come
+PATIENCE_S = 1.0        # for responses that should come
+LONG_PATIENCE_S = 10.0  # for those of a case that seems to go wrong: this machine may be busy
 
 
 class Unclear(Exception):
@@ -205,11 +206,11 @@ def read_response(file, method):
     return status, seen, file.read(int(fields["content-length"])) if "content-length" in fields else file.read()
 
 
-def play(server, data, count):
+def play(server, data, count, patience_s=PATIENCE_S):
     """What came back: a list of (status, X-Seen, body)."""
     responses = []
     with server.connect() as sock:
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(patience_s)
         with contextlib.suppress(OSError):  # the server may have refused by now
             sock.sendall(data)
         method = "HEAD" if data.startswith(b"HEAD ") else None  # one that is refused has no X-Seen
@@ -250,15 +251,19 @@ class ProxyKit(unittest.TestCase):
             with ThreadPoolExecutor(64) as pool:
                 direct, proxied = (list(pool.map(lambda case, to=server: play(to, case[1], case[2]), cases))
                                    for server in servers)
-            passed = 0
-            for (name, data, _), ours, theirs in zip(cases, direct, proxied):
+            passed = again = 0
+            for (name, data, count), ours, theirs in zip(cases, direct, proxied):
+                if list(map(meaning, theirs)) != list(map(meaning, ours)):
+                    again += 1
+                    ours, theirs = (play(server, data, count, LONG_PATIENCE_S) for server in servers)
                 with self.subTest(name, request=data[:2000]):
-                    self.assertEqual([meaning(response) for response in theirs], [meaning(response) for response in ours])
+                    self.assertEqual(list(map(meaning, theirs)), list(map(meaning, ours)))
                 passed += sum(response[1] is not None for response in theirs)
+            print(f"{len(cases)} cases, {passed} requests went through the proxy, {again} cases were played again")
             self.assertEqual(upstream.unclear, [])
-            self.assertGreater(passed, 200)
-            print(f"{len(cases)} cases, {passed} requests went through the proxy")
-            self.assertEqual(upstream.count, passed)  # none that nobody has sent
+            self.assertGreater(passed, 500)
+            if again == 0:
+                self.assertEqual(upstream.count, passed)  # none that nobody has sent
 
 
 if __name__ == "__main__":
