@@ -10,10 +10,10 @@
 
 const char *conn_doing(const struct conn *conn)
 {
-    return conn->state != CONN_OPEN                            ? "while closing"
-           : conn->transport.is_opening                        ? "in the TLS handshake"
-           : conn->work == NULL && !conn->protocol->is_prelude ? "while idle"
-                                                               : conn->protocol->doing(conn);
+    return conn->state != CONN_OPEN     ? "while closing"
+           : conn->transport.is_opening ? "in the TLS handshake"
+           : conn->work == NULL         ? "while idle"
+                                        : conn->protocol->doing(conn);
 }
 
 void conn_log(const struct conn *conn, const char *what, const char *why)

@@ -111,3 +111,16 @@ void conn_opening_headless(struct conn *conn, const char *why, bool is_missing)
     log_write(conn->pool->service->log, LOG_INFO, "PROXY header from %s to %s rejected: %s%s", peer, own, why,
               is_missing ? " (let the proxy send it, or remove ?proxy from the address)" : "");
 }
+
+void conn_opening_unexpected(struct conn *conn)
+{
+    if (!conn_lines_take(&conn->pool->bad_headers)) {
+        return;
+    }
+    char peer[NET_TEXT_MAX], own[NET_TEXT_MAX];
+    peer_format(&conn->peer, peer, sizeof peer);
+    format_own_address(conn, own);
+    log_write(conn->pool->service->log, LOG_INFO, "PROXY header from %s to %s rejected: %s", peer, own,
+              conn->is_proxied ? "it is the second one of the connection"
+                               : "the address does not expect one (add ?proxy to it)");
+}

@@ -30,6 +30,9 @@ void conn_opening_late(struct conn *conn);
 /* The client has sent the first bytes of TLS to a listener of plain HTTP. */
 void conn_opening_mistaken(struct conn *conn);
 
+/* The client has begun with a PROXY header on a listener without ?proxy, or has sent a second one. */
+void conn_opening_unexpected(struct conn *conn);
+
 /* A connection began without a valid PROXY header; why: what is wrong with "it". is_missing: something else came. */
 void conn_opening_headless(struct conn *conn, const char *why, bool is_missing);
 

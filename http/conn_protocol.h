@@ -46,7 +46,7 @@ enum { REFUSAL_MAX = 256 }; /* bytes of what a client that is turned away gets t
  * request, holds nothing of the protocol, and of these functions only read() and advance() are called. */
 struct protocol {
     const char *name; /* "HTTP/1" */
-    bool is_prelude;  /* its first byte is due at once: while it is idle it waits for a head, until deadline_ms() */
+    bool is_prelude;  /* its first byte is due at once: it has work from the first read on, and still may be idle */
 
     /* Read once through the transport. Returns as transport_recv(), or -ENOMEM. Makes conn->work if it is NULL. Sets
      * conn->has_unread: whether the read may have left bytes behind. */

@@ -23,7 +23,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* The work: what has come. */
+/* The work, from the first read on: what has come. */
 struct proxy_bytes {
     size_t len;
     char bytes[];
@@ -62,6 +62,9 @@ static ssize_t read_proxy(struct conn *conn)
     assert(!conn->pool->is_read_block_lent);
     char *block = conn->pool->read_block;
     const struct proxy_bytes *work = conn->work;
+    if (work == NULL && keep_proxy_bytes(conn, block, 0) < 0) {
+        return -ENOMEM;
+    }
     size_t before = work == NULL ? 0 : work->len;
     if (before > 0) {
         memcpy(block, work->bytes, before);
@@ -112,7 +115,7 @@ static enum turn advance_proxy(struct conn *conn)
 {
     const struct proxy_bytes *work = conn->work;
     struct proxy_header header;
-    if (work == NULL) {
+    if (work->len == 0) {
         return conn->transport.is_at_end ? TURN_CLOSE : TURN_WAIT; /* a health check, for instance */
     }
     switch (proxy_header_read(&header, work->bytes, work->len)) {
@@ -139,8 +142,8 @@ static unsigned proxy_wants(const struct conn *conn)
 
 static bool proxy_is_idle(const struct conn *conn)
 {
-    (void)conn;
-    return false;
+    const struct proxy_bytes *work = conn->work;
+    return work->len == 0;
 }
 
 static enum wait proxy_waits_for(const struct conn *conn)
@@ -164,8 +167,11 @@ static bool proxy_waits_for_handler(const struct conn *conn)
 
 static bool expire_proxy(struct conn *conn, enum wait waits_for)
 {
+    const struct proxy_bytes *work = conn->work;
     (void)waits_for;
-    conn_opening_headless(conn, "it was not whole in time", false);
+    if (work->len > 0) {
+        conn_opening_headless(conn, "it was not whole in time", false);
+    }
     return false;
 }
 

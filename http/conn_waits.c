@@ -20,8 +20,7 @@ enum wait conn_waits_for(const struct conn *conn)
     if (conn->transport.is_opening) {
         return WAIT_HEAD;
     }
-    enum wait idle = conn->protocol->is_prelude ? WAIT_HEAD : WAIT_IDLE;
-    return conn->work == NULL ? idle : conn->protocol->waits_for(conn);
+    return conn->work == NULL ? WAIT_IDLE : conn->protocol->waits_for(conn);
 }
 
 int64_t conn_deadline_ms(const struct conn *conn, enum wait waits_for, int64_t now_ms)
@@ -29,7 +28,7 @@ int64_t conn_deadline_ms(const struct conn *conn, enum wait waits_for, int64_t n
     if (waits_for == WAIT_LINGER) {
         return now_ms + (conn->ends_idle ? IDLE_LINGER_MS : LINGER_MS);
     }
-    if (conn->work != NULL || conn->protocol->is_prelude) {
+    if (conn->work != NULL) {
         return conn->protocol->deadline_ms(conn, waits_for, now_ms);
     }
     const struct limits *limits = &conn->pool->service->site->limits;

@@ -32,10 +32,12 @@ enum {
 
 static bool is_at_rest(const struct conn *conn)
 {
-    return conn->work == NULL && conn->state == CONN_OPEN;
+    bool is_silent = conn->work == NULL || (conn->protocol->is_prelude && conn->protocol->is_idle(conn));
+    return is_silent && conn->state == CONN_OPEN;
 }
 
-/* The one of two that has waited longer: all have the same idle_timeout. found may be NULL. */
+/* The one of two that has waited longer: all have the same idle_timeout, except those whose PROXY header has not begun:
+ * they have less time, and so go first. found may be NULL. */
 static struct conn *longer_idle(struct conn *found, struct conn *conn)
 {
     return is_at_rest(conn) && (found == NULL || conn->deadline.at_ms < found->deadline.at_ms) ? conn : found;

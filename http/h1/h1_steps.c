@@ -9,6 +9,7 @@
 
 #include "http/h1/h1_steps.h"
 
+#include "core/proxy_header.h"
 #include "core/tls.h"
 #include "http/conn_doing.h"
 #include "http/conn_opening.h"
@@ -200,6 +201,13 @@ static bool is_tls_hello(const struct h1 *h1)
     return !h1->is_secured && input_data(h1)[0] == 0x16;
 }
 
+/* Whether it is a header of the PROXY protocol. */
+static bool is_proxy_header(const struct h1 *h1)
+{
+    struct proxy_header header;
+    return proxy_header_read(&header, input_data(h1), input_len(h1)) == PROXY_WHOLE;
+}
+
 /* The parser has refused the head. */
 static void refuse_malformed(struct h1 *h1)
 {
@@ -208,6 +216,11 @@ static void refuse_malformed(struct h1 *h1)
     if (is_tls_hello(h1)) {
         conn_opening_mistaken(h1->conn);
         h1_refuse(h1, 400, "the client speaks TLS, but this is a plain HTTP listener");
+        return;
+    }
+    if (is_proxy_header(h1)) {
+        conn_opening_unexpected(h1->conn);
+        h1_refuse(h1, 400, "a header of the PROXY protocol, which this listener does not expect");
         return;
     }
     exchange_log(exchange, LOG_DEBUG, h1->parser.reason, "bad request: %s", h1->parser.reason);

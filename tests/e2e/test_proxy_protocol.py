@@ -164,7 +164,7 @@ class Trusted(ProxyProtocolCase):
 
 
 class Tls(ProxyProtocolCase):
-    ADDRESSES = ("127.0.0.1:0?tls&proxy",)
+    ADDRESSES = ("127.0.0.1:0?tls&proxy", "127.0.0.1:0?proxy&redirect_https")
     ARGUMENTS = ("--tls-dev",)
 
     def setUp(self):
@@ -183,6 +183,16 @@ class Tls(ProxyProtocolCase):
         with self.assertRaises(OSError):
             ask(self.addresses[0], b"", self.context)  # the handshake alone
         self.assertIn("TLS came instead", self.rejected()[0])
+
+
+    def test_requests_over_tls_with_the_proxy_are_not_redirected(self):
+        def status(header):
+            with evtest.connect(self.addresses[1]) as sock:
+                sock.sendall(header + GET)
+                return int(evtest.receive_all(sock).split()[1])
+        self.assertEqual(status(block()), 308)
+        self.assertEqual(status(block(item(0x20, b"\0\0\0\0\0"))), 308)
+        self.assertEqual(status(block(item(0x20, b"\x01\0\0\0\0"))), 200)
 
 
 class InFront(ProxyProtocolCase):

@@ -300,6 +300,45 @@ static void each_allocation_and_call_may_fail(void **state)
     assert_int_equal(stats().connections, 0);
 }
 
+static void each_system_call_may_fail(void **state)
+{
+    (void)state;
+    static const int errors[] = {-EINTR, -ECONNRESET};
+    for (int n = 0; n < 3; n++) {
+        for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+            struct fake_peer *peer = fake_peer_connect(listener_fd);
+            fake_peer_send_text(peer, HEADER);
+            fake_sys_fail_op(FAKE_RECV, n, 1, errors[i]);
+            settle();
+            fake_peer_send_text(peer, GET_CLOSE("/addresses"));
+            settle();
+            assert_true(output_has(peer, "<192.0.2.7:56324 ") || (errors[i] == -ECONNRESET && is_closed(peer)));
+            fake_peer_shutdown(peer);
+            settle();
+            assert_true(is_closed(peer));
+        }
+    }
+    assert_int_equal(stats().connections, 0);
+}
+
+static void header_on_another_listener_is_explained(void **state)
+{
+    (void)state;
+    struct fake_peer *peer = client();
+    say(peer, HEADER GET("/hello"));
+    assert_string_equal(statuses(peer), "400");
+    assert_non_null(strstr(scene.log_text, "rejected: the address does not expect one (add ?proxy to it)"));
+    peer = client();
+    fake_peer_send(peer, LOCAL, LOCAL_LEN);
+    settle();
+    assert_string_equal(statuses(peer), "400");
+    scene.log_text[0] = '\0';
+    peer = proxy_client();
+    say(peer, HEADER HEADER);
+    assert_string_equal(statuses(peer), "400");
+    assert_non_null(strstr(scene.log_text, "rejected: it is the second one of the connection"));
+}
+
 static void many_connections_have_their_own_headers(void **state)
 {
     (void)state;
@@ -341,6 +380,8 @@ int main(void)
         PROXY_TEST(turned_away_newcomers_read_503),
         PROXY_TEST(stop_lets_headers_come),
         PROXY_TEST(each_allocation_and_call_may_fail),
+        PROXY_TEST(each_system_call_may_fail),
+        PROXY_TEST(header_on_another_listener_is_explained),
         PROXY_TEST(many_connections_have_their_own_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
