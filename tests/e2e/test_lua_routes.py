@@ -344,6 +344,12 @@ class Mistakes(unittest.TestCase):
          'SITE:2: app.set: trailing_slash: "strict", "redirect" or "ignore" expected'),
         ('app.set { trusted_proxies = true }',
          'SITE:2: app.set: trusted_proxies: a text such as "127.0.0.1, 10.0.0.0/8, unix:" expected, got boolean'),
+        ('app.set { forwarded = true }',
+         'SITE:2: app.set: forwarded: "x-forwarded", "forwarded", "off" or a list of fields expected, got boolean'),
+        ('app.set { forwarded = "x-forwarded-port" }',
+         'SITE:2: app.set: forwarded: "x-forwarded-port" is not one of "x-forwarded", "forwarded" and "off", and no field '
+         'that can be chosen: "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"'),
+        ('app.set { strip_forwarded = 1 }', 'SITE:2: app.set: strip_forwarded: true or false expected, got number'),
         ('app.set { deny_connect = true }',
          'SITE:2: app.set: deny_connect: a text such as "private" or "10.0.0.0/8, unix:" expected, got boolean'),
         ('app.set { deny_connect = "example.org" }',

@@ -1,4 +1,5 @@
-/* Where a request came from: evs_sockaddr(), evs_listener(), evs_socket(). */
+/* Where a request came from: evs_sockaddr(), evs_listener(), evs_socket(), and what a trusted proxy tells: evs_client(),
+ * evs_host_name(), evs_scheme(). */
 
 #include "tests/lib/host.h"
 
@@ -101,11 +102,61 @@ static void adopted_connection_has_no_listener(void **state)
     assert_string_equal(client_body(answer), "-1 unix  unix: 1");
 }
 
+static void serve_client(evs_request *request, void *arg)
+{
+    (void)arg;
+    char text[1024], client[64], name[16], cut[4];
+    size_t len = evs_host_name(request, name, sizeof name);
+    assert_int_equal(evs_host_name(request, cut, sizeof cut), len);
+    assert_int_equal(strlen(cut), len < 3 ? len : 3);
+    assert_int_equal(evs_host_name(request, NULL, 0), len);
+    int text_len = snprintf(text, sizeof text, "%s %s %s %zu %d", evs_client(request, client, sizeof client),
+                            evs_scheme(request), name, len, evs_header(request, "forwarded") != NULL);
+    evs_reply(request, 200, NULL, text, (size_t)text_len);
+}
+
+static void trusted_proxy_tells_the_client(void **state)
+{
+    (void)state;
+    static const struct evs_route told[] = {{.route = "GET /", .serve = serve_client}, {.route = NULL}};
+    static const char request[] = "GET / HTTP/1.0\r\nHost: Inner\r\nX-Forwarded-For: 1.1.1.1, 203.0.113.7\r\n"
+                                  "Forwarded: for=1.1.1.1;proto=https;host=Example.org\r\n\r\n";
+    host.config.routes = told;
+    host.config.trusted_proxies = "127.0.0.1";
+    host.config.forwarded = "x-forwards";
+    host_must_not_start(
+        "evserve_config.forwarded: \"x-forwards\" is not one of \"x-forwarded\", \"forwarded\" and \"off\"");
+    static const struct {
+        const char *trusted, *forwarded;
+        int strips;
+        const char *answer;
+    } rows[] = {
+        {"127.0.0.1", NULL, 0, "203.0.113.7 http inner 5 1"},
+        {"127.0.0.1", NULL, 1, "203.0.113.7 http inner 5 0"},
+        {"127.0.0.1", "forwarded", 1, "1.1.1.1 https example.org 11 1"},
+        {"127.0.0.1", "x-forwarded-proto", 0, "127.0.0.1 http inner 5 1"},
+        {"127.0.0.1", "off", 1, "127.0.0.1 http inner 5 0"},
+        {"127.0.0.2", NULL, 1, "127.0.0.1 http inner 5 0"},
+        {NULL, NULL, 1, "127.0.0.1 http inner 5 0"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        host.config.trusted_proxies = rows[i].trusted;
+        host.config.forwarded = rows[i].forwarded;
+        host.config.strip_forwarded = rows[i].strips;
+        host_serve();
+        assert_string_equal(client_body(client_ask(host.port, request)), rows[i].answer);
+        host_stop(0);
+        evserve_free(host.server);
+        host.server = NULL;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HOST_TEST(listener_and_addresses_are_told),
         HOST_TEST(adopted_connection_has_no_listener),
+        HOST_TEST(trusted_proxy_tells_the_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

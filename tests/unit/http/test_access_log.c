@@ -184,6 +184,12 @@ static void variables_say_what_the_request_said(void **state)
     } cases[] = {
         {"$remote_addr $scheme $host $server_protocol", "GET /hello HTTP/1.1\r\nHost: Example.ORG:80\r\n\r\n",
          "127.0.0.1 http example.org HTTP/1.1\n"},
+        {"$remote_addr|$remote_port|$realip_remote_addr|$scheme|$host",
+         "GET /hello HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7, [2001:db8::7]:80\r\nX-Forwarded-Proto: https\r\n"
+         "X-Forwarded-Host: Example.org:80\r\n\r\n",
+         "2001:db8::7|80|127.0.0.1|https|example.org\n"},
+        {"$remote_addr|$remote_port", "GET /hello HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n",
+         "192.0.2.7|-\n"},
         {"$host", "GET /hello HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "[::1]\n"},
         {"$args|$query_string|$uri", "GET /%68ello?a=b%20c HTTP/1.1\r\nHost: a\r\n\r\n", "a=b%20c|a=b%20c|/hello\n"},
         {"$args|$http_x|$tls_version|$ssl_cipher", "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", "-|-|-|-\n"},
@@ -207,6 +213,7 @@ static void variables_say_what_the_request_said(void **state)
     };
     setenv("TZ", "UTC", 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(site_set_trusted_proxies(scene.site, "127.0.0.1", NULL, 0), 0);
         log_in(cases[i].format);
         say(client(), cases[i].request);
         access_log_flush(access_log);
