@@ -15,6 +15,9 @@
  *   GET  /empty                204
  *   GET  /host                 the value of Host, as handlers find it
  *   GET  /authority            the request's authority: of the target, or Host
+ *   GET  /slow/hello, POST /slow/echo, /slow/take, /slow/ignore    as above
+ * Rules: what is below /slow is held for WIRE_LATE_MS, and then below /slow/no refused with 403; its responses have
+ * "X-Rule: 1" and no ETag. /moved/(rest) is redirected to /(rest) with 308.
  * Files: index.html "index\n", a.txt "plain\n", letters.txt (a to z), empty.txt, big.bin (100,000 bytes),
  * sub/index.html "sub\n", nothing/ (empty),
  *   .secret, .well-known/ok.txt "ok\n", "sp ace.txt" "space\n", evil -> /etc, up -> .., same.txt -> a.txt,
@@ -24,6 +27,7 @@
  *   fifo and socket, and changing/, which cases may change: a.txt "one\n", big.bin (100,000 bytes), huge.bin (300,000),
  *   c.css "css\n" with c.css.gz "gzip\n", index.html "index\n"
  * Mounts besides:
+ *   /slow/files   pub/
  *   /raw   z/ without its siblings
  *   /app   app/ with every option (see add_mounts()): index.htm "app\n", 404.html "lost\n", a.txt, data.foo, .dot, sub/,
  *          out (a link to ../a.txt)
@@ -33,9 +37,13 @@
 #include "tests/wire/wire_site.h"
 
 #include "core/reactor.h"
+#include "http/dispatch.h"
 #include "http/exchange.h"
 #include "http/response.h"
 #include "http/router.h"
+#include "http/rules/rule_fields.h"
+#include "http/rules/rule_redirect.h"
+#include "http/rules/rules.h"
 #include "http/site.h"
 #include "http/static_files.h"
 #include "http/static_mounts.h"
@@ -418,6 +426,63 @@ static void serve_first(struct exchange *exchange, void *ctx)
     take_first(exchange);
 }
 
+/* The rule that needs time. */
+
+static struct reactor *rule_reactor; /* of this run */
+
+static void decide_late(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    struct exchange *exchange = arg;
+    exchange->on_gone = NULL;
+    if (strncmp(exchange->path, "/slow/no", 8) == 0) {
+        response_error(exchange, 403, NULL);
+    } else {
+        dispatch_go_on(exchange);
+    }
+}
+
+static void cancel_decision(struct exchange *exchange)
+{
+    reactor_cancel_timer(rule_reactor, (uint64_t)(uintptr_t)exchange->user);
+}
+
+static enum rules_verdict hold_for_a_while(struct exchange *exchange, const struct rule *first)
+{
+    (void)first;
+    uint64_t timer = reactor_set_timeout(rule_reactor, WIRE_LATE_MS, decide_late, exchange);
+    if (timer == 0) {
+        response_error(exchange, 503, NULL);
+        return RULES_ANSWERED;
+    }
+    exchange->user = (void *)(uintptr_t)timer;
+    exchange->on_gone = cancel_decision;
+    return RULES_HELD;
+}
+
+static void keep_data(void *data)
+{
+    (void)data;
+}
+
+static int add_rules(struct site *site)
+{
+    static const struct rules_kind slow = {.order = RULE_AUTH,
+                                           .decide = hold_for_a_while,
+                                           .destroy = keep_data,
+                                           .name = "slow"};
+    static const struct rule_field fields[] = {{"X-Rule", "1"}, {"ETag", NULL}};
+    struct rules **rules = &site->default_host.rules;
+    char err[256];
+    int rv = 0;
+    if (rules_add(rules, &slow, "/slow", NULL, &rv, err, sizeof err) == NULL) {
+        return rv;
+    }
+    rv = rule_fields_add(rules, "/slow", fields, 2, false, err, sizeof err);
+    return rv < 0 ? rv : rule_redirect_add(rules, "/moved/*rest", "/*rest", 308, "", err, sizeof err);
+}
+
 /* Static, since handlers must outlive the site; only serve_late() needs a context of the run. */
 static char hello[] = "hello\n", ignored[] = "ignored\n";
 static struct handler late_handler = {.serve = serve_late};
@@ -465,6 +530,7 @@ static int add_mounts(struct site *site)
     static const struct static_options lost = {
         .cache_s = 3600, .headers = headers, .header_count = 2, .not_found = "404.html", .no_index = true};
     int rv = add_mount(site, "/", "", NULL);
+    rv = rv < 0 ? rv : add_mount(site, "/slow/files", "pub", NULL);
     rv = rv < 0 ? rv : add_mount(site, "/raw", "z", &(struct static_options){.no_precompressed = true});
     rv = rv < 0 ? rv : add_mount(site, "/app", "app", &app);
     rv = rv < 0 ? rv : add_mount(site, "/lost", "app", &lost);
@@ -478,14 +544,16 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
         const char *pattern;
         const struct handler *handler;
     } routes[] = {
-        {METHOD_GET, "/hello", &hello_handler},    {METHOD_POST, "/echo", &echo_handler},
-        {METHOD_POST, "/ignore", &ignore_handler}, {METHOD_GET, "/users/:id{int}", &id_handler},
-        {METHOD_GET, "/stream", &stream_handler},  {METHOD_GET, "/long", &long_handler},
-        {METHOD_GET, "/sized", &sized_handler},    {METHOD_GET, "/short", &short_handler},
-        {METHOD_GET, "/late", &late_handler},      {METHOD_GET, "/big", &big_handler},
-        {METHOD_GET, "/empty", &empty_handler},    {METHOD_GET, "/authority", &authority_handler},
-        {METHOD_GET, "/host", &host_handler},      {METHOD_POST, "/take", &take_handler},
-        {METHOD_POST, "/first", &first_handler},   {METHOD_GET, "/late/half-close", &late_half_close_handler},
+        {METHOD_GET, "/hello", &hello_handler},      {METHOD_POST, "/echo", &echo_handler},
+        {METHOD_POST, "/ignore", &ignore_handler},   {METHOD_GET, "/users/:id{int}", &id_handler},
+        {METHOD_GET, "/stream", &stream_handler},    {METHOD_GET, "/long", &long_handler},
+        {METHOD_GET, "/sized", &sized_handler},      {METHOD_GET, "/short", &short_handler},
+        {METHOD_GET, "/late", &late_handler},        {METHOD_GET, "/big", &big_handler},
+        {METHOD_GET, "/empty", &empty_handler},      {METHOD_GET, "/authority", &authority_handler},
+        {METHOD_GET, "/host", &host_handler},        {METHOD_POST, "/take", &take_handler},
+        {METHOD_GET, "/slow/hello", &hello_handler}, {METHOD_POST, "/slow/echo", &echo_handler},
+        {METHOD_POST, "/slow/take", &take_handler},  {METHOD_POST, "/slow/ignore", &ignore_handler},
+        {METHOD_POST, "/first", &first_handler},     {METHOD_GET, "/late/half-close", &late_half_close_handler},
     };
     char err[256];
     late_handler.ctx = reactor;
@@ -501,5 +569,7 @@ int wire_site_fill(struct site *site, struct reactor *reactor)
     int rv = route_methods_add(router_method_names(site->default_host.router), "PROPFIND", 8, &methods, err,
                                sizeof err);
     rv = rv < 0 ? rv : router_add(site->default_host.router, methods, "/dav/*", &echo_handler, "wire", err, sizeof err);
+    rule_reactor = reactor;
+    rv = rv < 0 ? rv : add_rules(site);
     return rv < 0 ? rv : add_mounts(site);
 }
