@@ -92,7 +92,7 @@ static int check_metric_name(const struct own_definition *definition, char *err,
                           "the name \"%.200s\" must be up to %d letters, digits and '_', and not begin with a digit",
                           name, (int)OWN_NAME_MAX);
     }
-    if (strncmp(name, "evserve_", 8) == 0) {
+    if (strncmp(name, "evserve_", 8) == 0 && !definition->is_ours) {
         return error_text(err, errlen, -EINVAL, "%s: names that begin with evserve_ are the server's own", name);
     }
     if (definition->kind == METRIC_COUNTER) {

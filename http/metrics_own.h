@@ -9,6 +9,7 @@
 
 #include "http/metrics_text.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct own_definition {
     const char *name, *help;
     const char *labels[OWN_LABELS_MAX];
     size_t label_count;
+    bool is_ours;         /* its name begins with evserve_: the server's own */
     const double *bounds; /* of a histogram; NULL: those of request durations */
     size_t bound_count;
 };

@@ -30,6 +30,7 @@
 #include "http/limits.h"
 #include "http/proxy/proxied_fields.h"
 #include "http/proxy/proxied_head.h"
+#include "http/proxy/proxy_metrics.h"
 #include "http/proxy/proxy_state.h"
 #include "http/proxy/upgrade.h"
 #include "http/proxy/upstream.h"
@@ -278,6 +279,9 @@ static void retry_or_fail(struct passage *passage, int status, bool is_unsent, c
         try_upstream(passage);
         return;
     }
+    if (!was_kept) {
+        proxy_metrics_note(proxy, passage->exchange, upstream, 0, true);
+    }
     bool is_down = !was_kept && upstream_note_failure(proxy, upstream, now_ms);
     passage->tried |= 1U << (upstream - proxy->upstreams);
     exchange_log(passage->exchange, LOG_WARN, upstream, "upstream %s: %s%s%s", upstream_name(upstream), why,
@@ -450,6 +454,14 @@ static bool send_head(struct passage *passage)
 
 /* Receiving. */
 
+/* The upstream has responded. */
+static void note_response(const struct passage *passage)
+{
+    int64_t took_ms = reactor_now_ms(passage_reactor(passage)) - passage->began_ms;
+    upstream_note_success(passage->upstream);
+    proxy_metrics_note(passage->proxy, passage->exchange, passage->upstream, took_ms, false);
+}
+
 /* The response is complete. The connection is kept if both sides keep it and nothing is under way on it. */
 static void finish_passage(struct passage *passage)
 {
@@ -458,7 +470,7 @@ static void finish_passage(struct passage *passage)
     bool is_kept = passage->head.keep_alive && passage->body.framing != FRAMING_TO_CLOSE && !passage->is_followed &&
                    passage->is_body_sent && !passage->is_send_broken && write_buffer_len(&passage->out) == 0 &&
                    proxy->keepalive > 0;
-    upstream_note_success(upstream);
+    note_response(passage);
     if (is_kept) {
         struct link *link = passage->link;
         passage->link = NULL;
@@ -519,7 +531,7 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
         return false;
     }
     if (error_pages_replace(exchange, exchange->vhost->error_pages, head->status)) {
-        upstream_note_success(passage->upstream);
+        note_response(passage);
         end_passage(passage);
         return false;
     }
@@ -552,7 +564,7 @@ static void switch_protocols(struct passage *passage, const char *data, const ch
     } else if (rv < 0) {
         lack_memory(passage);
     } else {
-        upstream_note_success(passage->upstream);
+        note_response(passage);
         passage->status = 101;
         passage->link = NULL; /* the tunnel's */
         end_passage(passage);

@@ -7,6 +7,7 @@
  *   passage.c          an exchange on its way through: sending, receiving, the end
  *   proxied_head.c     the request for the upstream, as bytes
  *   proxied_fields.c   the fields of its response, for the client
+ *   proxy_metrics.c    what the metrics say of upstreams
  *   upstream.c         which upstream is next, and which has failed
  *   upgrade.c          upstreams that agree to another protocol
  *   tunnel.c           connections that go over to another protocol */
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 struct outbound;
+struct own_metric;
 struct passage;
 
 /* A server that requests are passed to. */
@@ -54,9 +56,11 @@ struct proxy {
     uint32_t connect_timeout_ms, timeout_ms, fail_timeout_ms, tunnel_timeout_ms;
     unsigned max_fails, tries, keepalive;
     size_t upstream_count;
-    unsigned next;                    /* upstream for the next request */
-    struct passage *spare;            /* memory for the next exchanges */
-    unsigned spare_count, busy_count; /* of them, and of passages in use */
+    struct own_metric *seconds, *failures; /* of its upstreams; NULL before the first */
+    bool lacks_metrics;                    /* they cannot be had */
+    unsigned next;                         /* upstream for the next request */
+    struct passage *spare;                 /* memory for the next exchanges */
+    unsigned spare_count, busy_count;      /* of them, and of passages in use */
     char *block;   /* owned: PROXY_BLOCK bytes, what is received goes there first; NULL: not needed yet */
     char *scratch; /* owned: scratch_len bytes, where heads are written; may be NULL */
     size_t scratch_len;

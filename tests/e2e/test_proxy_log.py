@@ -18,6 +18,7 @@ app.set {
 }
 app.error_page("404", "gone.html", { for_proxied = true })
 app.error_page("5xx", "oops.html")
+app.metrics "/metrics"
 app.get("/own", function() return "own" end)
 app.proxy("/dead", "http://127.0.0.1:" .. os.getenv "CLOSED")
 app.proxy("/two", { "http://127.0.0.1:" .. os.getenv "CLOSED", os.getenv "UPSTREAM" })
@@ -62,16 +63,20 @@ class Log(unittest.TestCase):
                 self.assertEqual((dead.status, dead.text), (502, "<p>oops.html"))
                 for target in ("/late", "/two", "/own"):
                     self.assertEqual(client.ask("GET", target).status, 200)
+                metrics = client.ask("GET", "/metrics").text
             server.stop()
+            self.assertRegex(metrics, r'(?m)^evserve_upstream_seconds_count\{upstream="127\.0\.0\.1:\d+"\} 4$')
+            self.assertIn(f'evserve_upstream_failures_total{{upstream="127.0.0.1:{closed}"}} 2', metrics)
             with open(os.path.join(folder, "access.log"), encoding="utf-8") as log:
                 lines = [line.split() for line in log.read().splitlines()]
             upstream = origin.url.removeprefix("http://").rstrip("/")
             self.assertEqual([line[:4] for line in lines],
                              [["/missing", "404", upstream, "404"], ["/broken", "500", upstream, "500"],
                               ["/dead", "502", f"127.0.0.1:{closed}", "-"], ["/late", "200", upstream, "200"],
-                              ["/two", "200", upstream, "200"], ["/own", "200", "-", "-"]])
+                              ["/two", "200", upstream, "200"], ["/own", "200", "-", "-"],
+                              ["/metrics", "200", "-", "-"]])
             self.assertEqual(lines[-1][4], "-")
-            for line in lines[:-1]:
+            for line in lines[:-2]:
                 self.assertTrue(re.fullmatch(r"\d+\.\d{3}", line[4]), line)
             self.assertGreaterEqual(float(lines[3][4]), 0.15)
 

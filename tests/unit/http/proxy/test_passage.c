@@ -545,6 +545,22 @@ static void when_all_upstreams_fail_the_client_gets_502(void **state)
     assert_status(peer, "502 502");
 }
 
+static void without_room_for_a_connection_the_client_gets_503(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){0});
+    outbound.links.max = 1;
+    struct fake_peer *peer = client(), *other = client();
+    say(peer, GET("/x"));
+    struct fake_peer *upstream = upstream_of(first);
+    say(other, GET("/x"));
+    assert_status(other, "503");
+    say(upstream, OK_HELLO);
+    say(other, GET("/x"));
+    say(upstream, OK_HELLO);
+    assert_status(other, "503 200");
+}
+
 static void time_is_limited(void **state)
 {
     (void)state;
@@ -711,6 +727,7 @@ int main(void)
         PASSAGE_TEST(requests_go_to_the_next_upstream_while_one_is_down),
         PASSAGE_TEST(a_request_that_may_have_arrived_is_sent_twice_only_if_that_does_no_harm),
         PASSAGE_TEST(when_all_upstreams_fail_the_client_gets_502),
+        PASSAGE_TEST(without_room_for_a_connection_the_client_gets_503),
         PASSAGE_TEST(time_is_limited),
         PASSAGE_TEST(a_client_that_leaves_takes_the_upstream_along),
         PASSAGE_TEST(too_many_interim_responses_are_502),
