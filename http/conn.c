@@ -14,6 +14,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "http/conn_doing.h"
+#include "http/conn_ends.h"
 #include "http/conn_look.h"
 #include "http/conn_opening.h"
 #include "http/conn_pool.h"
@@ -482,6 +483,9 @@ void conn_close(struct conn *conn)
     close_socket(conn);
     if (conn->is_proxied) {
         conn_proxied_drop(conn);
+    }
+    if (conn->has_end) {
+        conn_ends_call(conn);
     }
     enter_conn_state(conn, CONN_CLOSED);
     conn_pool_forget(conn->pool, conn);

@@ -32,6 +32,7 @@ int conn_pool_init(struct conn_pool *pool, struct service *service)
 
 void conn_pool_done(struct conn_pool *pool)
 {
+    name_table_done(&pool->ends);
     conn_lines_done(&pool->failed_handshakes);
     conn_lines_done(&pool->mistaken);
     conn_lines_done(&pool->bad_headers);

@@ -4,6 +4,7 @@
 /* The connections of one server: their memory, their list, and the two blocks that each of them borrows for the length
  * of a turn. The server embeds it; connections reach their server through it alone. */
 
+#include "core/name_table.h"
 #include "core/write_buffer.h"
 #include "http/conn_lines.h"
 
@@ -47,6 +48,7 @@ struct conn_pool {
     struct conn_lines mistaken;          /* about TLS that is sent to plain listeners */
     struct conn_lines bad_headers;       /* about connections without a valid PROXY header */
     struct proxied_table proxied;        /* of those with one */
+    struct name_table ends;              /* what is due when connections are closed (http/conn_ends.c) */
     int64_t drain_spell_ns;              /* when the drain begins to leave connections to tasks */
     void (*on_closed)(void *arg, struct conn *conn); /* a connection left the list; its memory is still there */
     void *arg;                                       /* handed to on_closed */

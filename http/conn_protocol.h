@@ -135,6 +135,7 @@ struct conn {
     bool has_sent : 1;      /* the socket took bytes in this turn: the deadline of a response starts again */
     bool is_proxied : 1;    /* a proxy has said whose connection it is: conn_proxied_find() */
     int8_t listener;        /* index of the server's listener that accepted it, or LISTENER_NONE */
+    bool has_end;           /* something is due when it is closed: conn_ends_call() */
     struct peer peer;       /* the client; until a PROXY header has come, the proxy */
 };
 

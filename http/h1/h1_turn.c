@@ -7,6 +7,7 @@
 #include "http/h1/h1_turn.h"
 
 #include "http/conn_doing.h"
+#include "http/conn_ends.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_deadline.h"
 #include "http/h1/h1_handler.h"
@@ -171,6 +172,10 @@ static enum turn go_over(struct h1 *h1)
     if (work == NULL) {
         conn_lost(conn, "out of memory");
         return TURN_CLOSE;
+    }
+    struct exchange *exchange = &h1->exchange;
+    if (exchange->on_end != NULL && conn_ends_add(conn, exchange->on_end, exchange->end_arg) == 0) {
+        exchange->on_end = NULL; /* what was asked for is over when the connection is */
     }
     h1_drop(h1);
     conn_go_over(conn, takeover.to, work);

@@ -1,5 +1,5 @@
-"""app.limit and rate_limit on the real program: threads share what is counted, reloads keep it, streams have their
-places until they end, and responses of every kind are sent no faster than they may."""
+"""app.limit and rate_limit on the real program: threads share what is counted, reloads keep it, streams and WebSockets
+have their places until they end, and responses of every kind are sent no faster than they may."""
 
 import contextlib
 import os
@@ -94,6 +94,30 @@ app.get("/", function() return "x" end)
             self.assertEqual(self.status(server, "/"), 429)
             sock.close()
             evtest.wait_until(lambda: self.status(server, "/") == 200, "a free place")
+
+
+    def test_a_websocket_has_its_place_until_it_is_closed(self):
+        script = """
+app.limit("/chat", { concurrency = 1 })
+app.websocket("/chat", function(ws) for text in ws:messages() do ws:send(text) end end)
+"""
+        fields = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+        with self.serve(script) as server:
+            def handshake():
+                sock = server.connect()
+                self.addCleanup(sock.close)
+                sock.sendall("\r\n".join(["GET /chat HTTP/1.1", "Host: a", *fields, "", ""]).encode())
+                return sock, int(sock.recv(4096).split()[1])
+
+            sock, status = handshake()
+            self.assertEqual(status, 101)
+            self.assertEqual(handshake()[1], 429)
+            sock.sendall(b"\x81\x82\0\0\0\0hi")
+            self.assertEqual(sock.recv(100), b"\x81\x02hi")
+            self.assertEqual(handshake()[1], 429)
+            sock.close()
+            evtest.wait_until(lambda: handshake()[1] == 101, "a free place")
 
 
 class Rates(Case):

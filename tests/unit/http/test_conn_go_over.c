@@ -258,12 +258,32 @@ static void serve_switch(struct exchange *exchange, void *ctx)
 
 static const struct handler switch_handler = {.serve = serve_switch, .body_mode = BODY_STREAM};
 
+/* What a request has to leave when it is over (http/conn_ends.c). */
+
+static int ended;
+
+static void note_end(void *arg)
+{
+    ended += *(int *)arg;
+}
+
+static void serve_switch_with_end(struct exchange *exchange, void *ctx)
+{
+    static int one = 1;
+    exchange->on_end = note_end;
+    exchange->end_arg = &one;
+    serve_switch(exchange, ctx);
+}
+
+static const struct handler end_handler = {.serve = serve_switch_with_end, .body_mode = BODY_STREAM};
+
 static int set_up_http(void **state)
 {
-    losses_before = losses_after = drains = begun = 0;
+    losses_before = losses_after = drains = begun = ended = 0;
     goes_idle = lingers = false;
     int rv = scene_set_up(state);
     add_route(METHOD_GET, "/switch", &switch_handler);
+    add_route(METHOD_GET, "/end", &end_handler);
     add_route(METHOD_POST, "/switch", &switch_handler);
     scene_start();
     return rv;
@@ -347,6 +367,44 @@ static void without_memory_for_the_new_protocol_the_connection_ends(void **state
     assert_int_equal(losses_after, 0);
 }
 
+static void what_is_due_at_the_end_of_a_request_is_due_at_that_of_its_connection(void **state)
+{
+    (void)state;
+    enum { MANY = 100 };
+    struct fake_peer *peers[MANY];
+    for (int i = 0; i < MANY; i++) {
+        peers[i] = client();
+        say(peers[i], GET("/end"));
+        assert_string_equal(behind_switch(peers[i]), "");
+    }
+    assert_int_equal(ended, 0);
+    for (int i = 0; i < MANY; i++) {
+        fake_peer_reset(peers[(i * 37) % MANY], ECONNRESET);
+        settle();
+        assert_int_equal(ended, i + 1);
+    }
+    struct fake_peer *peer = client();
+    say(peer, "GET /end HTTP/1.0\r\n\r\n"); /* does not go over */
+    assert_true(output_has(peer, " 426 "));
+    assert_int_equal(ended, MANY + 1);
+}
+
+static void without_memory_it_is_due_when_the_connection_goes_over(void **state)
+{
+    (void)state;
+    for (uint64_t n = 1; n < 12; n++) {
+        struct fake_peer *peer = client();
+        ended = 0;
+        fake_mem_fail_after(n, false);
+        say(peer, GET("/end"));
+        fake_mem_fail_after(0, false);
+        fake_peer_close(peer);
+        settle();
+        assert_in_range(ended, 0, 1);
+        assert_int_equal(ended == 0, !output_has(peer, "HTTP/1.1"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +417,8 @@ int main(void)
         HTTP_TEST(the_response_is_sent_before_http_goes_over),
         HTTP_TEST(http_1_0_and_bodies_that_were_not_read_do_not_go_over),
         HTTP_TEST(without_memory_for_the_new_protocol_the_connection_ends),
+        HTTP_TEST(what_is_due_at_the_end_of_a_request_is_due_at_that_of_its_connection),
+        HTTP_TEST(without_memory_it_is_due_when_the_connection_goes_over),
     };
     return cmocka_run_group_tests_name("conn_go_over", tests, NULL, NULL);
 }
