@@ -18,8 +18,8 @@ BATCH, CLIENTS = 200, 48
 PATIENCE_S = 0.25  # most of them are cut, and get no response
 SHOWN = 10         # differences
 PIECES = [
-    b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"%2e%2e/", b"%2f", b"%00", b"..", b"/", b"//", b"?", b"#", b"*", b"%41", b"%", b"+",
-    b'"', b"\x80", b"\xff", b"\x0b", b",", b";", b"0\r\n\r\n", b"http://x/", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"%2e%2e/", b"%2f", b"%00", b"..", b"/", b"//", b"?", b"#", b"*", b"%41",
+    b"%", b"+", b'"', b"\x80", b"\xff", b"\x0b", b",", b";", b"0\r\n\r\n", b"http://x/", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Host: b\r\n",
     b"Connection: close, x\r\n", b"Connection: upgrade\r\n", b"Connection: content-length, transfer-encoding, host\r\n",
     b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"X: 1\r\n", b"X-Forwarded-For: 1.1.1.1\r\n", b"TE: trailers\r\n",
@@ -58,9 +58,11 @@ def play(server, data, patience_s):
 
 def without_named(views):
     """Without the fields that Connection of the request may have named: they end at the proxy."""
-    return json.dumps([view if not isinstance(view, dict) else
-                       {**view, "fields": {name: value for name, value in view["fields"].items() if name not in ("x", "cookie")}}
-                       for view in views], sort_keys=True)
+    def without(view):
+        if not isinstance(view, dict):
+            return view
+        return {**view, "fields": {name: value for name, value in view["fields"].items() if name not in ("x", "cookie")}}
+    return json.dumps(list(map(without, views)), sort_keys=True)
 
 
 def main(seconds=60, seed=1):
@@ -79,7 +81,8 @@ def main(seconds=60, seed=1):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             batch = [mutate(chance, cases) for _ in range(BATCH)]
-            direct, proxied = (list(pool.map(lambda data, to=server: play(to, data, PATIENCE_S), batch)) for server in servers)
+            direct, proxied = (list(pool.map(lambda data, to=server: play(to, data, PATIENCE_S), batch))
+                               for server in servers)
             for data, ours, theirs in zip(batch, direct, proxied):
                 count += 1
                 if ours is None or theirs is None:

@@ -60,7 +60,7 @@ class Client:
             name, _, value = line.decode("latin-1").partition(":")
             lines.append((name, value.strip()))
         headers = {name.lower(): value for name, value in lines}
-        if method == "HEAD" or status in (204, 304):
+        if method == "HEAD" or status in (204, 304) or status < 200:
             return Answer(status, lines, b"", True)
         if "content-length" in headers:
             length = int(headers["content-length"])

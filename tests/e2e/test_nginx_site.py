@@ -45,10 +45,12 @@ TABLE = [
     ("GET", "EXAMPLE.org:443", "/about.html"), ("GET", "example.org", "/x/../about.html"),
     ("GET", "example.org", "/blog/1.html"), ("GET", "example.org", "/blog/1.html?page=2"), ("GET", "example.org", "/contact"),
     ("GET", "www.example.org", "/"), ("GET", "www.example.org", "/a/b?c=d"), ("GET", "unknown.example", "/"),
-    ("GET", "example.org", "/api/echo"), ("GET", "example.org", "/api/echo?a=%20b"), ("POST", "example.org", "/api/echo", {}, b"body"),
+    ("GET", "example.org", "/api/echo"), ("GET", "example.org", "/api/echo?a=%20b"),
+    ("POST", "example.org", "/api/echo", {}, b"body"),
     ("GET", "example.org", "/api/nothing"), ("GET", "example.org", "/api/dead"), ("GET", "example.org", "/api/large"),
     ("GET", "example.org", "/staff/plan.txt"), ("GET", "example.org", "/staff/plan.txt", {"Authorization": BASIC}),
-    ("GET", "example.org", "/staff/plan.txt", {"Authorization": "Basic YW5uOndyb25n"}), ("GET", "example.org", "/status/now.txt"),
+    ("GET", "example.org", "/staff/plan.txt", {"Authorization": "Basic YW5uOndyb25n"}),
+    ("GET", "example.org", "/status/now.txt"),
     ("GET", "files.example.org", "/a.txt"), ("GET", "files.example.org", "/b/c.txt"), ("GET", "files.example.org", "/b"),
     ("GET", "files.example.org", "/nothing"), ("GET", "files.example.org", "/about.html"),
     ("GET", "example.org", "/about.html", {"Range": "bytes=4-8"}),
@@ -113,7 +115,8 @@ class NginxSite(unittest.TestCase):
         for found, put in (("/etc/ssl/example.pem", cls.cert), ("/etc/ssl/example-key.pem", cls.key), ("/var/www", cls.folder),
                            ("/etc/staff", cls.folder + "/staff"), ("127.0.0.1:3000", f"127.0.0.1:{cls.origin.port}"),
                            ("listen 80", f"listen 127.0.0.1:{plain}"), ("listen 443", f"listen 127.0.0.1:{secure}"),
-                           (' ":80"', f'("127.0.0.1:{plain}", {{ port = 443 }})'), (' ":443?tls"', f' "127.0.0.1:{secure}?tls"')):
+                           (' ":80"', f'("127.0.0.1:{plain}", {{ port = 443 }})'),
+                           (' ":443?tls"', f' "127.0.0.1:{secure}?tls"')):
             text = text.replace(found, put)
         return text
 
@@ -144,7 +147,8 @@ class NginxSite(unittest.TestCase):
         cls.write("site.lua", cls.adapted("site.lua", 0, 0))
         server = cls.stack.enter_context(evtest.Program(lua_site.EVSERVE, "site.lua", cwd=cls.folder))
         evtest.wait_until(lambda: sum(line.startswith("listening on ") for line in server.lines) == 2, "both addresses")
-        ports = {("HTTPS" in line): int(re.search(r":(\d+)", line)[1]) for line in server.lines if line.startswith("listening on ")}
+        ports = {("HTTPS" in line): int(re.search(r":(\d+)", line)[1]) for line in server.lines
+                 if line.startswith("listening on ")}
         cls.ports["evserve"] = (ports[False], ports[True])
         cls.server = server
 
@@ -170,7 +174,7 @@ class NginxSite(unittest.TestCase):
         fields["max-age"] = age and age[0]
         return answer.status, fields, answer.body
 
-    def like(self, answer, method, target):
+    def like(self, answer, target):
         """What must be alike."""
         status, fields, body = answer
         kind = fields.pop("content-type", None)
@@ -195,7 +199,7 @@ class NginxSite(unittest.TestCase):
     def test_both_respond_alike(self):
         for request in TABLE:
             with self.subTest(request):
-                ours, theirs = (self.like(self.ask(which, *request), request[0], request[2]) for which in ("evserve", "nginx"))
+                ours, theirs = (self.like(self.ask(which, *request), request[2]) for which in ("evserve", "nginx"))
                 self.assertEqual(ours[:2], theirs[:2])
                 self.assertTrue(ours[2] == theirs[2], (ours[2][:300], theirs[2][:300]))
 

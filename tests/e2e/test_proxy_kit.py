@@ -126,8 +126,9 @@ class Upstream:
         for name, value in fields:
             value = joined[name] + ("; " if name == "cookie" else ", ") + value if name in joined else value
             joined[name] = value
+        encoded = {name: value.encode("latin-1").hex() for name, value in joined.items()}
         return {"method": method.decode(), "path": urllib.parse.unquote_to_bytes(path).hex(),
-                "query": query.hex() if mark else None, "fields": {name: value.encode("latin-1").hex() for name, value in joined.items()},
+                "query": query.hex() if mark else None, "fields": encoded,
                 "body": self.read_body(file, dict(fields)).hex()}
 
     def read_body(self, file, fields):
