@@ -159,6 +159,7 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
     static const char other[] = "other requests"; /* the place of those without a route */
     const struct route *route = exchange_route(exchange);
     const int64_t *spent_ns = exchange->slow.spent_ns;
+    const char *host = exchange->vhost->name;
     char method[64], path[SLOW_PATH_MAX], as_sent[SLOW_PATH_MAX], responder[ROUTE_PATTERN_MAX + 256];
     char numbers[SLOW_PARTS][SLOW_NUMBER_MAX], total[SLOW_NUMBER_MAX], status[SLOW_NUMBER_MAX];
     const struct slice sent = exchange->head.method_text;
@@ -178,13 +179,14 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
         {"sending", format_seconds(numbers[SLOW_SENDING], spent_ns[SLOW_SENDING]), true},
         {.name = "route", .text = route == NULL ? "" : route->pattern},
         {.name = "place", .text = route == NULL ? "" : route->where},
+        {.name = "host", .text = host == NULL ? "" : host}, /* last: only of a host with names */
     };
     exchange_log_fields(exchange, LOG_WARN, route == NULL ? other : (const void *)&route->where, fields,
-                        sizeof fields / sizeof fields[0],
-                        "slow: %s %s took %s s (reading %s, handler %s, waiting %s, sending %s), %s%s%s", method,
+                        sizeof fields / sizeof fields[0] - (host == NULL ? 1 : 0),
+                        "slow: %s %s took %s s (reading %s, handler %s, waiting %s, sending %s), %s%s%s%s%s", method,
                         as_sent, total, numbers[SLOW_READING], numbers[SLOW_HANDLER], numbers[SLOW_WAITING],
-                        numbers[SLOW_SENDING], exchange->status == 0 ? "no response" : status, end_text(end),
-                        responder);
+                        numbers[SLOW_SENDING], exchange->status == 0 ? "no response" : status, end_text(end), responder,
+                        host == NULL ? "" : ", host ", host == NULL ? "" : host);
 }
 
 void slow_log_end(struct exchange *exchange, enum outcome_end end)

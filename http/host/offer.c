@@ -410,6 +410,20 @@ static void describe_text(const struct describe_call *call, const char *name, co
     call->line(call->arg, text);
 }
 
+/* What is set for one host: "set     example.org: max_body = 4096". */
+static void describe_host(const struct describe_call *call, const struct vhost *vhost)
+{
+    for (size_t i = 0; vhost->limits != NULL && i < limit_table_len; i++) {
+        char text[LINE_MAX_BYTES];
+        if ((vhost->limits->is_own >> i & 1) != 0) {
+            snprintf(text, sizeof text, "set     %s: %s = %llu%s", vhost->name == NULL ? "" : vhost->name,
+                     limit_table[i].name, (unsigned long long)limits_get(&vhost->limits->own, &limit_table[i]),
+                     limit_table[i].unit == LIMIT_MS ? " ms" : "");
+            call->line(call->arg, text);
+        }
+    }
+}
+
 /* What is set beside numbers. */
 static void describe_site(const struct describe_call *call, const struct site *site)
 {
@@ -475,6 +489,10 @@ int offer_describe(const struct offer *offer, const char *listen, void (*line)(v
         offer->kind->each_setting(offer->script, describe_setting, &call);
     }
     describe_site(&call, offer->site);
+    const struct vhost *vhost;
+    for (size_t n = 1; (vhost = site_host(offer->site, n)) != NULL; n++) {
+        describe_host(&call, vhost);
+    }
     return offer_each_address(offer, listen, describe_address, &call);
 }
 

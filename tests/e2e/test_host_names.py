@@ -138,6 +138,7 @@ class Unknown(unittest.TestCase):
         local host = app.host("one.example", "*.one.example")
         host.get("/own", print)
         host.static("/files", "public")
+        host.set { max_body = "4K", log_slow = "2s" }
         """
         with script(text, files=(("public/a", ""),)) as path:
             done = evtest.run(EVSERVE, "--routes", "site.lua", cwd=os.path.dirname(path))
@@ -147,6 +148,8 @@ class Unknown(unittest.TestCase):
                              "GET     /own    -  site.lua:6\n")
             done = evtest.run(EVSERVE, "--check", "site.lua", cwd=os.path.dirname(path))
             self.assertIn("set     unknown_host = 421\n", done.stdout)
+            self.assertIn("set     one.example: max_body = 4096\n", done.stdout)
+            self.assertIn("set     one.example: log_slow = 2000 ms\n", done.stdout)
 
     def test_the_access_log_leaves_a_host_out(self):
         text = """

@@ -100,6 +100,27 @@ static void a_request_that_takes_as_long_as_that_is_slow(void **state)
         "slow: GET /works took 1.000 s " SLOW_TIMES("0.000", "1.000", "0.000", "0.000") ", 200, route /works");
 }
 
+static void a_host_with_names_is_named(void **state)
+{
+    (void)state;
+    static const struct handler slow = {.serve = serve_work, .ctx = &work_1000_ms, .body_mode = BODY_UNWANTED};
+    struct vhost *vhost = NULL;
+    char err[256];
+    assert_int_equal(site_add_host(scene.site, "", &vhost), 0);
+    assert_int_equal(vhosts_add_name(scene.site->hosts, vhost, "one.example", err, sizeof err), 0);
+    assert_int_equal(vhosts_add_name(scene.site->hosts, vhost, "*.example", err, sizeof err), 0);
+    assert_int_equal(router_add(vhost->router, METHOD_BIT(METHOD_GET), "/x", &slow, "", err, sizeof err), 0);
+    assert_int_equal(vhost_set_limit(vhost, limits_find("log_slow"), 1000), 0);
+    assert_int_equal(site_settle_hosts(scene.site, err, sizeof err), 0);
+    begin_slow(0);
+    struct fake_peer *peer = client();
+    say(peer, GET("/works"));
+    assert_string_equal(take_log(), "");
+    say(peer, "GET /x HTTP/1.1\r\nHost: two.example\r\n\r\n");
+    assert_logged("slow: GET /x took 1.000 s " SLOW_TIMES("0.000", "1.000", "0.000",
+                                                          "0.000") ", 200, route /x, host one.example");
+}
+
 /* The first byte of a request begins its time, not that of the connection. */
 static void idle_time_does_not_count(void **state)
 {
@@ -207,6 +228,7 @@ int main(void)
         SCENE_TEST(nothing_is_timed_while_it_is_off),
         SCENE_TEST(a_route_alone_may_have_it),
         SCENE_TEST(a_request_that_takes_as_long_as_that_is_slow),
+        SCENE_TEST(a_host_with_names_is_named),
         SCENE_TEST(idle_time_does_not_count),
         SCENE_TEST(each_wait_is_counted_where_it_belongs),
         SCENE_TEST(a_client_that_takes_its_time_is_sent_to),
