@@ -146,13 +146,24 @@ static void a_large_page_is_sent_from_its_file(void **state)
 {
     (void)state;
     tree_add_filled(&scene.tree, "big.html", 'b', 3000000);
-    add("404", "big.html");
+    add("4xx", "big.html");
     add_routes();
     scene_start();
     struct fake_peer *peer = client();
     say(peer, GET("/x") GET("/hello"));
     assert_string_equal(statuses(peer), "404 200");
     assert_int_equal(content_len(peer), 3000000 + strlen(hello_text));
+    peer = client();
+    say(peer, GET("/hello") "nonsense\r\n\r\n");
+    assert_string_equal(statuses(peer), "200 400");
+    assert_int_equal(content_len(peer), 3000000 + strlen(hello_text));
+    peer = client();
+    fake_peer_set_room(peer, 100000);
+    say(peer, "nonsense\r\n\r\n");
+    assert_false(is_closed(peer));
+    fake_peer_add_room(peer, 10000000);
+    settle();
+    assert_int_equal(content_len(peer), 3000000);
 }
 
 /* A response of another server: some fields, and the status that ctx points to. */
