@@ -281,6 +281,9 @@ local function open_group(target, group)
     function target.use(fn)
         begin(group.what .. "use", fn)
         check_function(group.what .. "use", fn)
+        if group.refuse_middleware then -- prelude_proxy.lua
+            group.refuse_middleware(group.what .. "use")
+        end
         table.insert(group.middleware, fn)
     end
 

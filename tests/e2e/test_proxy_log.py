@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import subprocess
 import time
 import unittest
 
@@ -79,6 +80,39 @@ class Log(unittest.TestCase):
             for line in lines[:-2]:
                 self.assertTrue(re.fullmatch(r"\d+\.\d{3}", line[4]), line)
             self.assertGreaterEqual(float(lines[3][4]), 0.15)
+
+
+class Refused(unittest.TestCase):
+    def test_mistakes_are_named(self):
+        url = '"http://127.0.0.1:1"'
+        group = 'local api = app.group "/api" '
+        for text, why in {
+            'app.proxy("api", "x")': "a prefix such as",
+            'app.proxy("/a")': "a URL such as",
+            'app.proxy("/a", {})': "1 to 32 upstreams expected, got 0",
+            'app.proxy("/a", { "http://a", 5 })': "a URL such as",
+            'app.proxy("/a", "http://a/?b")': "has a query",
+            f'app.proxy("/:a", {url})': "without",
+            f'app.proxy("/a", {url}, {{ nope = 1 }})': "nope",
+            f'app.proxy("/a", {url}, {{ timeout = 0 }})': "timeout: a time from 1 ms",
+            f'app.proxy("/a", {url}, {{ tries = 0 }})': "tries: a whole number from 1 to 32",
+            f'app.proxy("/a", {url}, {{ keepalive = -1 }})': "keepalive: a whole number from 1 to 1000",
+            f'app.proxy("/a", {url}, {{ headers = {{ host = "b" }} }})': "Host is set with the option host",
+            f'app.proxy("/a", {url}, {{ headers = {{ a = {{}} }} }})': "a text or false",
+            f'app.proxy("/a", {url}, {{ host = "a b" }})': "host: a name such as",
+            f'app.proxy("/a", {url}, {{ verify = 1 }})': "verify: true or false expected",
+            f'app.proxy("/a", {url}, {{ client_cert = "x" }})': "client_cert: a table",
+            f'app.proxy("/a", {url}, {{ jit = true }})': "jit is about handlers in Lua",
+            f'app.proxy("/a", {url}) app.proxy("/a/", {url})': "already registered",
+            f'{group} api.use(function() end) api.proxy("/a", {url})': "middleware of a group does not run",
+            f'{group} api.group("/b").proxy("/a", {url}) api.use(function() end)': "middleware of a group does not run",
+            f'app.on("start", function() app.proxy("/a", {url}) end)': "works only while the script starts",
+        }.items():
+            with self.subTest(text), lua_site.script(text) as path:
+                done = subprocess.run([lua_site.EVSERVE, "--listen", "127.0.0.1:0", path], capture_output=True, text=True,
+                                      check=False, timeout=20)
+                self.assertIn(why, done.stderr)
+                self.assertNotEqual(done.returncode, 0)
 
 
 if __name__ == "__main__":
