@@ -30,9 +30,9 @@
 #include "http/limits.h"
 #include "http/proxy/proxied_fields.h"
 #include "http/proxy/proxied_head.h"
+#include "http/proxy/proxied_upgrade.h"
 #include "http/proxy/proxy_metrics.h"
 #include "http/proxy/proxy_state.h"
-#include "http/proxy/upgrade.h"
 #include "http/proxy/upstream.h"
 #include "http/response.h"
 #include "http/service.h"
@@ -558,7 +558,7 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
  * are those of the head, and len bytes lie behind it. The passage is gone when this returns. */
 static void switch_protocols(struct passage *passage, const char *data, const char *early, size_t len)
 {
-    int rv = upgrade_accept(passage->exchange, passage->proxy, passage->link, &passage->head, data, early, len);
+    int rv = proxied_upgrade_accept(passage->exchange, passage->proxy, passage->link, &passage->head, data, early, len);
     if (rv == -EPROTO) {
         fail_malformed(passage, "it switches to a protocol that was not asked for");
     } else if (rv < 0) {

@@ -9,7 +9,7 @@
  *   proxied_fields.c   the fields of its response, for the client
  *   proxy_metrics.c    what the metrics say of upstreams
  *   upstream.c         which upstream is next, and which has failed
- *   upgrade.c          upstreams that agree to another protocol
+ *   proxied_upgrade.c  upstreams that agree to another protocol
  *   tunnel.c           connections that go over to another protocol */
 
 #include "core/link_hello.h"

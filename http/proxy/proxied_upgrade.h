@@ -1,5 +1,5 @@
-#ifndef EVSERVE_HTTP_UPGRADE_H
-#define EVSERVE_HTTP_UPGRADE_H
+#ifndef EVSERVE_HTTP_PROXIED_UPGRADE_H
+#define EVSERVE_HTTP_PROXIED_UPGRADE_H
 
 /* Upstreams that agree to the protocol that a client has asked for (RFC 9110 section 7.8). */
 
@@ -14,7 +14,7 @@ struct proxy;
  * len bytes at early lie behind it. Respond so, with its fields, and join the two connections (http/proxy/tunnel.h).
  * Returns 0: the link belongs to the tunnel, and the exchange is over. -EPROTO: it has agreed to something else than was
  * asked for. Or another -errno. */
-int upgrade_accept(struct exchange *exchange, const struct proxy *proxy, struct link *link,
-                   const struct fetch_head *head, const char *data, const char *early, size_t len);
+int proxied_upgrade_accept(struct exchange *exchange, const struct proxy *proxy, struct link *link,
+                           const struct fetch_head *head, const char *data, const char *early, size_t len);
 
 #endif

@@ -1,7 +1,7 @@
 /* Happy path: the name in Upgrade comes back with 101.
  * Failure mode: an upstream that agrees to something else is malformed. */
 
-#include "http/proxy/upgrade.h"
+#include "http/proxy/proxied_upgrade.h"
 
 #include "core/ascii.h"
 #include "http/client/fetch_head.h"
@@ -33,8 +33,8 @@ static const char *only_field(const struct fetch_head *head, const char *data, c
     return value;
 }
 
-int upgrade_accept(struct exchange *exchange, const struct proxy *proxy, struct link *link,
-                   const struct fetch_head *head, const char *data, const char *early, size_t len)
+int proxied_upgrade_accept(struct exchange *exchange, const struct proxy *proxy, struct link *link,
+                           const struct fetch_head *head, const char *data, const char *early, size_t len)
 {
     size_t asked_len = 0, given_len = 0;
     uint32_t ignored = UINT32_MAX;
