@@ -467,6 +467,12 @@ bool link_is_stale(const struct link *link)
            link->transport.holds_input || link->transport.may_have_more;
 }
 
+bool link_looks_stale(struct link *link)
+{
+    char byte;
+    return link_is_stale(link) || link->broken < 0 || transport_recv(&link->transport, &byte, 1) != -EAGAIN;
+}
+
 const struct sockaddr *link_peer(const struct link *link, socklen_t *len)
 {
     *len = link->peer_len;

@@ -783,6 +783,20 @@ static void on_passage_open(void *arg, int error)
     }
 }
 
+/* Take a connection that is kept, if there is one. A request that could not be sent again must not run into one that the
+ * upstream has closed: for a look at the socket it is worth a system call. */
+static void take_kept_link(struct passage *passage)
+{
+    struct kept_links *kept = &passage->proxy->outbound->kept;
+    const struct upstream *upstream = passage->upstream;
+    bool is_once = passage->exchange->has_body || !is_repeatable(passage);
+    do {
+        close_passage_link(passage);
+        passage->link = kept_links_take(kept, upstream->kept_name, upstream->kept_name_len, &passage->reused);
+    } while (passage->link != NULL && is_once && link_looks_stale(passage->link));
+    passage->reused = passage->link == NULL ? 0 : passage->reused;
+}
+
 /* Have the request sent to the upstream. passage may be gone when this returns. */
 static void send_to_upstream(struct passage *passage)
 {
@@ -794,8 +808,7 @@ static void send_to_upstream(struct passage *passage)
     passage->is_send_broken = passage->is_body_sent = false;
     passage->reused = 0;
     if (!passage->is_fresh && proxy->keepalive > 0) {
-        passage->link = kept_links_take(&outbound->kept, upstream->kept_name, upstream->kept_name_len,
-                                        &passage->reused);
+        take_kept_link(passage);
     }
     if (passage->link != NULL) {
         passage->opens = false;

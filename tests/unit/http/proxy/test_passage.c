@@ -474,6 +474,34 @@ static void a_kept_connection_that_was_closed_is_replaced(void **state)
     }
 }
 
+static void a_request_that_cannot_be_sent_again_is_not_sent_to_a_closed_connection(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){0});
+    for (int i = 0; i < 3; i++) {
+        struct fake_peer *peer = client();
+        say(peer, GET("/x"));
+        struct fake_peer *upstream = upstream_of(first);
+        say(upstream, OK_HELLO);
+        fake_peer_send_text(peer, "POST /y HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nz");
+        if (i == 0) {
+            fake_peer_close(upstream);
+        } else if (i == 1) {
+            fake_peer_reset(upstream, 0);
+        } else {
+            fake_peer_send_text(upstream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!"); /* to nothing */
+        }
+        struct fake_peer *next = upstream_of(first);
+        fake_peer_send_text(next, OK_HELLO);
+        fake_peer_close(next);
+        settle();
+        assert_status(peer, "200 200");
+        assert_int_equal(count_in_output(peer, "hello"), 2);
+        fake_peer_close(peer);
+        settle();
+    }
+}
+
 static void requests_go_to_the_next_upstream_while_one_is_down(void **state)
 {
     (void)state;
@@ -724,6 +752,7 @@ int main(void)
         PASSAGE_TEST(a_response_that_comes_before_the_body_ends_is_passed_on),
         PASSAGE_TEST(a_client_that_waits_for_100_gets_it_from_us),
         PASSAGE_TEST(a_kept_connection_that_was_closed_is_replaced),
+        PASSAGE_TEST(a_request_that_cannot_be_sent_again_is_not_sent_to_a_closed_connection),
         PASSAGE_TEST(requests_go_to_the_next_upstream_while_one_is_down),
         PASSAGE_TEST(a_request_that_may_have_arrived_is_sent_twice_only_if_that_does_no_harm),
         PASSAGE_TEST(when_all_upstreams_fail_the_client_gets_502),
