@@ -393,6 +393,10 @@ struct evs_rule {
     uint64_t limit_burst, limit_concurrency;
     const char *limit_by;
     int limit_status;
+
+    /* Bytes per second of each response, in place of evserve_config.rate_limit and that of a route: at most 1 GiB. Of
+     * several that fit, the one with the longest prefix counts. 0: the entry does not say. */
+    uint64_t rate_limit;
 };
 
 /* ---- Error pages ---- */

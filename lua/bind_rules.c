@@ -7,6 +7,7 @@
 
 #include "lua/bind_rules.h"
 
+#include "http/limits.h"
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_cache.h"
 #include "http/rules/rule_fields.h"
@@ -118,10 +119,24 @@ static uint64_t whole_number(lua_State *L, int index)
     return lua_isnil(L, index) ? 0 : (uint64_t)luaL_checknumber(L, index);
 }
 
-/* rule_limit(host, what, prefix, rate, burst, concurrency, by, status): each of the last five may be nil */
+/* A number of bytes, or a text such as "1M", at index; 0 for nil. */
+static uint64_t size_at(lua_State *L, int index, const char *what)
+{
+    char err[SCRIPT_TEXT_MAX];
+    uint64_t bytes = 0;
+    if (lua_type(L, index) != LUA_TSTRING) {
+        return whole_number(L, index);
+    }
+    if (limits_parse_value(LIMIT_BYTES, script_check_text(L, index, what), &bytes, err, sizeof err) < 0) {
+        script_raise(L, "%s: rate_limit: %s", what, err);
+    }
+    return bytes;
+}
+
+/* rule_limit(host, what, prefix, rate, burst, concurrency, by, status, rate_limit): each from rate on may be nil */
 static int add_limit_rule(lua_State *L)
 {
-    enum { RATE_INDEX = FIRST_OWN_INDEX, BURST_INDEX, CONCURRENCY_INDEX, BY_INDEX, STATUS_INDEX };
+    enum { RATE_INDEX = FIRST_OWN_INDEX, BURST_INDEX, CONCURRENCY_INDEX, BY_INDEX, STATUS_INDEX, BYTES_INDEX };
     const char *what, *prefix;
     char err[SCRIPT_TEXT_MAX];
     struct rules **rules = check_rule_call(L, &what, &prefix);
@@ -130,6 +145,7 @@ static int add_limit_rule(lua_State *L)
         .burst = whole_number(L, BURST_INDEX),
         .concurrency = whole_number(L, CONCURRENCY_INDEX),
         .by = lua_isnil(L, BY_INDEX) ? NULL : script_check_text(L, BY_INDEX, what),
+        .rate_limit = size_at(L, BYTES_INDEX, what),
         .status = (int)whole_number(L, STATUS_INDEX),
     };
     return finish_rule(L, rule_limit_add(rules, prefix, &limit, err, sizeof err), what, err);

@@ -167,7 +167,7 @@ end
 shared.add_scope_function("limit", function(scope, what, prefix, limit)
     local whole = shared.scope_prefix(scope, what, prefix)
     check_table(what, limit, '{ rate = "10/s" }')
-    check_names(what, "option", limit, { "burst", "by", "concurrency", "rate", "status" })
+    check_names(what, "option", limit, { "burst", "by", "concurrency", "rate", "rate_limit", "status" })
     for _, name in ipairs { "by", "rate" } do
         if limit[name] ~= nil and type(limit[name]) ~= "string" then
             local example = name == "by" and '"client"' or '"10/s"'
@@ -177,7 +177,11 @@ shared.add_scope_function("limit", function(scope, what, prefix, limit)
     check_count(what, "burst", limit.burst, 1000000)
     check_count(what, "concurrency", limit.concurrency, 1000000)
     check_count(what, "status", limit.status, 599)
-    core.rule_limit(scope.host, what, whole, limit.rate, limit.burst, limit.concurrency, limit.by, limit.status)
+    local bytes = limit.rate_limit
+    if type(bytes) ~= "string" then
+        check_count(what, "rate_limit", bytes, 1073741824)
+    end
+    core.rule_limit(scope.host, what, whole, limit.rate, limit.burst, limit.concurrency, limit.by, limit.status, bytes)
 end)
 
 shared.open_scope(app, { what = "app.", prefix = "" })

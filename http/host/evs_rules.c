@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 enum { RULE_WHY_MAX = 512, REDIRECT_STATUS = 301 };
 
@@ -139,7 +140,7 @@ static int add_auth(const struct rule_reading *reading)
 static bool has_limit(const struct evs_rule *rule)
 {
     return rule->limit_rate != NULL || rule->limit_concurrency != 0 || rule->limit_burst != 0 ||
-           rule->limit_by != NULL || rule->limit_status != 0;
+           rule->limit_by != NULL || rule->limit_status != 0 || rule->rate_limit != 0;
 }
 
 static int add_limit(const struct rule_reading *reading)
@@ -151,12 +152,14 @@ static int add_limit(const struct rule_reading *reading)
         .burst = rule->limit_burst,
         .concurrency = rule->limit_concurrency,
         .by = rule->limit_by,
+        .rate_limit = rule->rate_limit,
         .status = rule->limit_status,
     };
     int rv = rule_limit_add(reading->added, rule->prefix, &limit, why, sizeof why);
-    return rv < 0
-               ? error_text(reading->err, reading->errlen, rv, "%s[%zu].limit_%s", reading->name, reading->index, why)
-               : 0;
+    const char *first = strncmp(why, "rate_limit", 10) == 0 ? "" : "limit_";
+    return rv < 0 ? error_text(reading->err, reading->errlen, rv, "%s[%zu].%s%s", reading->name, reading->index, first,
+                               why)
+                  : 0;
 }
 
 static int add_host_rule(const struct rule_reading *reading)
@@ -170,7 +173,7 @@ static int add_host_rule(const struct rule_reading *reading)
                             redirects
                                 ? "a redirect needs an entry of its own, since its prefix is a pattern"
                                 : "the entry says nothing: set redirect_to, headers, cache, allow, deny, basic_auth, "
-                                  "authenticate, limit_rate or limit_concurrency");
+                                  "authenticate, limit_rate, limit_concurrency or rate_limit");
     }
     int rv = redirects ? add_redirect(reading) : 0;
     rv = rv < 0 || rule->headers == NULL ? rv : add_headers(reading);

@@ -16,6 +16,7 @@
 #include "http/exchange.h"
 #include "http/exchange_log.h"
 #include "http/host_name.h"
+#include "http/limits.h"
 #include "http/peer.h"
 #include "http/response.h"
 #include "http/rules/basic_auth.h"
@@ -40,6 +41,7 @@ enum limit_by { LIMIT_BY_CLIENT, LIMIT_BY_FIELD, LIMIT_BY_USER, LIMIT_BY_HOST, L
 struct limit_rule {
     struct limiter_rate rate; /* its burst is 0: any */
     uint64_t concurrency;     /* 0: any number */
+    uint64_t rate_limit;      /* 0: the rule does not say */
     uint64_t id;              /* of prefix and limits: the same after a reload, and on all threads */
     enum limit_by by;
     int status;                      /* of refusals */
@@ -143,8 +145,13 @@ static int read_by(struct limit_rule *made, const char *by, char *err, size_t er
 
 static int read_rule_limit(struct limit_rule *made, const struct rule_limit *limit, char *err, size_t errlen)
 {
-    if (limit->rate == NULL && limit->concurrency == 0) {
-        return error_text(err, errlen, -EINVAL, "rate: one such as \"10/s\", or a concurrency, is missing");
+    if (limit->rate == NULL && limit->concurrency == 0 && limit->rate_limit == 0) {
+        return error_text(err, errlen, -EINVAL,
+                          "rate: one such as \"10/s\", or a concurrency, or a rate_limit, is missing");
+    }
+    int rv = limit->rate_limit == 0 ? 0 : limit_check_value(limits_find("rate_limit"), limit->rate_limit, err, errlen);
+    if (rv < 0) {
+        return -EINVAL;
     }
     if (limit->rate == NULL && limit->burst != 0) {
         return error_text(err, errlen, -EINVAL, "burst: needs a rate");
@@ -158,8 +165,9 @@ static int read_rule_limit(struct limit_rule *made, const struct rule_limit *lim
                           STATUS_LEAST, STATUS_MOST);
     }
     made->concurrency = limit->concurrency;
+    made->rate_limit = limit->rate_limit;
     made->status = limit->status == 0 ? LIMIT_STATUS : limit->status;
-    int rv = limit->rate == NULL ? 0 : read_rate(made, limit, err, errlen);
+    rv = limit->rate == NULL ? 0 : read_rate(made, limit, err, errlen);
     return rv < 0 || limit->by == NULL ? rv : read_by(made, limit->by, err, errlen);
 }
 
@@ -214,9 +222,22 @@ int rule_limit_add(struct rules **rules, const char *prefix, const struct rule_l
     return 0;
 }
 
+static bool counts_requests(const struct limit_rule *limit)
+{
+    return limit->rate.burst != 0 || limit->concurrency != 0;
+}
+
 bool rule_limit_has(const struct rules *rules)
 {
-    return rules != NULL && (rules->first[RULE_LIMIT] != NULL || rules->first[RULE_USER_LIMIT] != NULL);
+    static const enum rule_order orders[] = {RULE_LIMIT, RULE_USER_LIMIT};
+    for (size_t i = 0; rules != NULL && i < sizeof orders / sizeof orders[0]; i++) {
+        for (const struct rule *rule = rules->first[orders[i]]; rule != NULL; rule = rule->next) {
+            if (counts_requests(rule->data)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* Keys. */
@@ -368,7 +389,11 @@ static enum rules_verdict refuse_limited(struct exchange *exchange, const struct
 /* Ask one rule. Returns 0; or the nanoseconds after which it may be asked again, with nothing taken. */
 static int64_t take_one(const struct exchange *exchange, const struct limit_rule *limit, struct limit_holds *holds)
 {
+    if (!counts_requests(limit)) {
+        return 0;
+    }
     struct limiter *limiter = holds->limiter;
+    assert(limiter != NULL); /* whoever serves a site with limits gives it one */
     uint64_t key = key_of_request(exchange, limiter, limit);
     int64_t now_ns = now_ns_of(exchange);
     int64_t wait_ns = limit->rate.burst == 0 ? 0 : limiter_take(limiter, key, &limit->rate, now_ns);
@@ -399,7 +424,6 @@ static void give_rates_back(const struct exchange *exchange, const struct rule *
 
 static enum rules_verdict decide_limit(struct exchange *exchange, const struct rule *first)
 {
-    assert(exchange->site->limiter != NULL); /* whoever serves a site with limits gives it one */
     struct limit_holds *holds = make_holds(exchange, first);
     if (holds == NULL) {
         response_error(exchange, 503, NULL);
@@ -407,10 +431,17 @@ static enum rules_verdict decide_limit(struct exchange *exchange, const struct r
     }
     const struct rule *rule = first;
     int64_t wait_ns = 0;
+    uint64_t rate_limit = 0;
+    for (; rule != NULL && rate_limit == 0; rule = rule_next(rule, exchange->path, exchange->path_len)) {
+        rate_limit = ((const struct limit_rule *)rule->data)->rate_limit;
+    }
+    rule = first;
     while (rule != NULL && (wait_ns = take_one(exchange, rule->data, holds)) == 0) {
         rule = rule_next(rule, exchange->path, exchange->path_len);
     }
-    say_table_full(exchange, holds->limiter, now_ns_of(exchange));
+    if (holds->limiter != NULL) {
+        say_table_full(exchange, holds->limiter, now_ns_of(exchange));
+    }
     if (rule != NULL) {
         give_rates_back(exchange, first, rule);
         leave_holds(holds);
@@ -420,6 +451,9 @@ static enum rules_verdict decide_limit(struct exchange *exchange, const struct r
         keep_holds(exchange, holds);
     } else {
         mem_free(holds);
+    }
+    if (rate_limit != 0) {
+        response_set_rate(exchange, rate_limit);
     }
     return RULES_PASS;
 }

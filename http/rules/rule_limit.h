@@ -6,7 +6,9 @@
  *   app.limit("/api", { rate = "10/s", burst = 20 })    20 at a time, then 10 a second, from each address
  *   app.limit("/", { concurrency = 10 })                10 that are not over yet
  *
- * All rules that fit must agree. A request that one of them refuses costs nothing of the others. Rules that count by user
+ *   app.limit("/files", { rate_limit = "1M" })          1 MiB a second of each response
+ *
+ * All rules that fit must agree; of those with a rate_limit the one with the longest prefix counts. A request that one of them refuses costs nothing of the others. Rules that count by user
  * come after basic_auth; what the other ones have counted before is not given back when such a rule refuses.
  *
  * What is counted is in one table for all threads (core/limiter.h, site->limiter), and outlives reloads: a rule with
@@ -26,20 +28,22 @@ enum {
     LIMIT_QUIET_MS = 10000,          /* between two lines of the log about the same rule */
 };
 
-/* What a rule says: a rate, a concurrency, or both. */
+/* What a rule says: a rate, a concurrency, a rate_limit, or several of these. */
 struct rule_limit {
     const char *rate;     /* "10/s", "600/m", "5/h", "100/d"; NULL: any */
     uint64_t burst;       /* so many at a time, at most LIMITER_BURST_MAX; 0: as many as the number of rate */
     uint64_t concurrency; /* so many that are not over yet; 0: any number */
     const char *by;       /* NULL or "client": an address, or the /64 of IPv6; "header:NAME"; "user"; "host"; "all" */
-    int status;           /* of refusals, 400 to 599; 0: LIMIT_STATUS */
+    uint64_t
+        rate_limit; /* bytes of a response a second, in place of the limit of that name; 0: the rule does not say */
+    int status;     /* of refusals, 400 to 599; 0: LIMIT_STATUS */
 };
 
 /* Add a rule. Returns 0; or with nothing changed -EINVAL, -ENOSPC or -ENOMEM, and a text in err that names the member and
  * quotes what is wrong. */
 int rule_limit_add(struct rules **rules, const char *prefix, const struct rule_limit *limit, char *err, size_t errlen);
 
-/* Whether there are such rules, so that site->limiter is needed. NULL is allowed. */
+/* Whether one of the rules counts requests, so that site->limiter is needed. NULL is allowed. */
 bool rule_limit_has(const struct rules *rules);
 
 #endif

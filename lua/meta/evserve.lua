@@ -470,6 +470,7 @@ function app.error_page(statuses, file, options) end
 ---@field concurrency? integer so many may be in progress
 ---@field by? string what requests are counted by: "client" (the default), "header:NAME", "user", "host", "all"
 ---@field status? integer of refusals: 429 if left out
+---@field rate_limit? evserve.Size bytes per second of each response
 
 --- Bound how often requests below a prefix come, and how many are in progress. Others get 429 with Retry-After.
 ---@param prefix string "/", "/api"

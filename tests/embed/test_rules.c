@@ -132,6 +132,7 @@ static void bad_rules_are_refused_with_the_name_of_the_member(void **state)
         {{.prefix = "/first", .redirect_to = "/b"}, "rules[1].redirect_to: \"/first\" is redirected already"},
         {{.prefix = "/a", .headers = own}, "evserve_config.rules[1].headers: \"Date\": the server writes this field"},
         {{.prefix = "/a", .limit_rate = "10"}, "evserve_config.rules[1].limit_rate: requests in a second, minute, "},
+        {{.prefix = "/a", .rate_limit = 2147483648U}, "evserve_config.rules[1].rate_limit: 2147483648 is out of range"},
         {{.prefix = "/a", .limit_by = "user"},
          "evserve_config.rules[1].limit_rate: one such as \"10/s\", or a concurr"},
         {{.prefix = "/a", .limit_concurrency = 1, .limit_by = "key"}, "evserve_config.rules[1].limit_by: \"client\", "},

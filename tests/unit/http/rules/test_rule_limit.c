@@ -351,6 +351,51 @@ static void a_full_table_is_a_line_of_the_log(void **state)
         strstr(scene.log_text, "there is room for 8 clients at a time, so 1 counts were lost: raise limit_entries"));
 }
 
+static void serve_long(struct exchange *exchange, void *ctx)
+{
+    static char content[100000];
+    (void)ctx;
+    response_send(exchange, 200, "text/plain", content, sizeof content);
+}
+
+static void responses_below_a_prefix_have_a_rate(void **state)
+{
+    (void)state;
+    const struct rule_limit slow = {.rate_limit = 10000}, slower = {.rate_limit = 1000}, counted = {.rate = "2/m"};
+    const struct handler serve = {.serve = serve_long};
+    add("/long", &slow);
+    add("/long/x", &slower);
+    add("/long/x", &counted);
+    scene.site->limiter = limiter;
+    assert_true(rule_limit_has(scene.site->default_host.rules));
+    tree_add_filled(&scene.tree, "file", 'f', 50000);
+    add("/file", &slow);
+    add_route(METHOD_GET, "/long", &serve);
+    add_route(METHOD_GET, "/long/x", &serve);
+    add_route(METHOD_GET, "/other", &serve);
+    scene_begin();
+    struct fake_peer *peer = client(), *other = client(), *third = client();
+    say(peer, GET("/other") GET("/long"));
+    say(other, GET("/long/x"));
+    say(third, GET("/file"));
+    pass_ms(1000);
+    assert_in_range(output_len(peer), 100000 + 10000, 100000 + 13000);
+    assert_in_range(output_len(other), 1000, 2100);
+    assert_in_range(output_len(third), 10000, 12000);
+}
+
+static void a_rate_of_bytes_needs_no_table(void **state)
+{
+    (void)state;
+    const struct rule_limit slow = {.rate_limit = 10000};
+    add("/", &slow);
+    scene.site->limiter = NULL;
+    assert_false(rule_limit_has(scene.site->default_host.rules));
+    assert_false(rule_limit_has(NULL));
+    scene_begin();
+    assert_int_equal(status_of(GET("/hello")), 200);
+}
+
 static void mistakes_are_quoted(void **state)
 {
     (void)state;
@@ -376,7 +421,7 @@ static void mistakes_are_quoted(void **state)
         {{.rate = "99999999999999999999999/s"}, "got \"99999999999999999999999/s\""},
         {{.concurrency = LIMIT_CONCURRENCY_MAX}, NULL},
         {{.concurrency = LIMIT_CONCURRENCY_MAX + 1}, "concurrency: 1000001 is too large: at most 1000000"},
-        {{.by = "client"}, "rate: one such as \"10/s\", or a concurrency, is missing"},
+        {{.by = "client"}, "rate: one such as \"10/s\", or a concurrency, or a rate_limit, is missing"},
         {{.concurrency = 1, .burst = 2}, "burst: needs a rate"},
         {{.concurrency = 1, .by = "header:"}, "by: \"client\""},
         {{.concurrency = 1, .by = "header:a b"}, "got \"header:a b\""},
@@ -384,6 +429,8 @@ static void mistakes_are_quoted(void **state)
         {{.concurrency = 1, .status = 399}, "status: 399 is none of a refusal: 400 to 599"},
         {{.concurrency = 1, .status = 600}, "status: 600"},
         {{.concurrency = 1, .status = 599}, NULL},
+        {{.rate_limit = 1 << 30}, NULL},
+        {{.rate_limit = (1 << 30) + 1}, "rate_limit: 1073741825 is out of range"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char err[256] = "";
@@ -440,6 +487,8 @@ int main(void)
         LIMIT_TEST(what_was_counted_outlives_a_reload_and_other_limits_begin_anew),
         LIMIT_TEST(equal_rules_count_apart),
         LIMIT_TEST(a_full_table_is_a_line_of_the_log),
+        LIMIT_TEST(responses_below_a_prefix_have_a_rate),
+        LIMIT_TEST(a_rate_of_bytes_needs_no_table),
         LIMIT_TEST(mistakes_are_quoted),
         LIMIT_TEST(without_memory_nothing_changes),
     };
