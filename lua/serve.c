@@ -71,7 +71,8 @@ static int after_handler(struct coro *coro)
     return lua_gettop(L) - IS_OK;
 }
 
-struct coro *serve_take_coro(const struct lua_route *route)
+/* Inlined, since each request of a route comes here. */
+__attribute__((always_inline)) static inline struct coro *take_coro_for(const struct lua_route *route)
 {
     struct script *script = route->script;
     struct coro *coro = coro_take(script, false);
@@ -91,10 +92,15 @@ struct coro *serve_take_coro(const struct lua_route *route)
     return coro;
 }
 
+struct coro *serve_take_coro(const struct lua_route *route)
+{
+    return take_coro_for(route);
+}
+
 void serve_route(struct exchange *exchange, void *ctx)
 {
     const struct lua_route *route = ctx;
-    struct coro *coro = serve_take_coro(route);
+    struct coro *coro = take_coro_for(route);
     if (coro == NULL) {
         response_error(exchange, 503, NULL);
         return;
