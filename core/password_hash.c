@@ -5,6 +5,7 @@
 
 #include "core/password_hash.h"
 
+#include "core/ascii.h"
 #include "core/base64.h"
 #include "core/crypt_calls.h"
 #include "core/log.h"
@@ -109,10 +110,9 @@ static int check_sha2(const char *stored, char *err, size_t errlen)
     static const char rounds[] = "rounds=";
     const char *at = stored + 3;
     if (strncmp(at, rounds, sizeof rounds - 1) == 0) {
-        char *end;
-        errno = 0;
-        unsigned long count = strtoul(at + sizeof rounds - 1, &end, 10);
-        if (*end != '$' || errno != 0 || count > PASSWORD_ROUNDS_MAX) {
+        const char *digits = at + sizeof rounds - 1, *end = strchrnul(digits, '$');
+        uint64_t count;
+        if (*end != '$' || !ascii_parse_number(digits, (size_t)(end - digits), PASSWORD_ROUNDS_MAX, &count)) {
             return error_text(err, errlen, -EINVAL, "the hash has more rounds than %d", PASSWORD_ROUNDS_MAX);
         }
         at = end + 1;

@@ -3,6 +3,7 @@
 
 #include "http/proxy/proxy.h"
 
+#include "core/ascii.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/outbound.h"
@@ -14,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 static void serve_proxied(struct exchange *exchange, void *ctx)
 {
@@ -79,12 +79,12 @@ static int check_proxy_fields(const struct proxy_options *options, char *err, si
         const char *value = field->value == NULL ? "" : field->value;
         int rv = response_check_field(field->name, strlen(field->name), value, strlen(value));
         for (size_t n = 0; n < sizeof others / sizeof others[0]; n++) {
-            rv = strcasecmp(field->name, others[n]) == 0 ? -EPERM : rv;
+            rv = ascii_compare(field->name, others[n]) == 0 ? -EPERM : rv;
         }
-        if (strcasecmp(field->name, "Host") == 0) {
+        if (ascii_compare(field->name, "Host") == 0) {
             return error_text(err, errlen, -EINVAL, "headers: Host is set with the option host");
         }
-        if (rv == -EPERM && strcasecmp(field->name, "Date") != 0) {
+        if (rv == -EPERM && ascii_compare(field->name, "Date") != 0) {
             return error_text(err, errlen, -EINVAL, "headers: %s is about the connection, and the server's own",
                               field->name);
         }

@@ -1,16 +1,16 @@
 #include "http/rules/credentials.h"
 
+#include "core/ascii.h"
 #include "core/base64.h"
 
 #include <string.h>
-#include <strings.h>
 
 /* The base64 behind the name of the scheme, or NULL. */
 static const char *skip_scheme(const char *value, size_t *len)
 {
     static const char scheme[] = "Basic ";
     size_t at = sizeof scheme - 1;
-    if (*len <= at || strncasecmp(value, scheme, at) != 0) {
+    if (*len <= at || !ascii_equals(value, scheme, at)) {
         return NULL;
     }
     while (at < *len && value[at] == ' ') {

@@ -109,7 +109,7 @@ static bool is_about_content(const char *name)
 {
     static const char *const names[] = {"Content-Type", "Content-Encoding", "Content-Range"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcasecmp(name, names[i]) == 0) {
+        if (ascii_compare(name, names[i]) == 0) {
             return true;
         }
     }
@@ -129,11 +129,11 @@ static int check_rule_field(const struct rule_field *fields, size_t i, char *err
     if (is_about_content(name)) {
         return error_text(err, errlen, -EINVAL, "\"%.100s\" describes the content: its handler or mount says it", name);
     }
-    if (fields[i].value == NULL && strcasecmp(name, "Strict-Transport-Security") == 0) {
+    if (fields[i].value == NULL && ascii_compare(name, "Strict-Transport-Security") == 0) {
         return error_text(err, errlen, -EINVAL, "\"%.100s\": the setting hsts says whether it is sent: \"off\"", name);
     }
     for (size_t j = 0; j < i; j++) {
-        if (strcasecmp(fields[j].name, name) != 0) {
+        if (ascii_compare(fields[j].name, name) != 0) {
             continue;
         }
         if (fields[i].value == NULL || fields[j].value == NULL) {

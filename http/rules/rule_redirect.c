@@ -254,9 +254,9 @@ static int read_pieces(struct target_reading *reading, const char *at)
         if (param == NO_PARAM) {
             return error_text(reading->err, reading->errlen, -EINVAL,
                               "the target \"%.200s\" has \"%.*s\", which is no parameter of \"%.200s\"; a plain \"%c\" "
-                              "is written %s",
+                              "is written %%%s",
                               target, (int)(len < 64 ? len : 64), at, reading->pattern_text, *at,
-                              *at == ':' ? "%3A" : "%2A");
+                              *at == ':' ? "3A" : "2A");
         }
         rv = add_target_piece(reading, (struct target_piece){
                                            .offset = (uint32_t)(begin - target),
