@@ -9,7 +9,4 @@ struct proxy;
 /* Serve an exchange that the proxy's handler was called for. */
 void passage_begin(struct proxy *proxy, struct exchange *exchange);
 
-/* Free the memory that is kept for passages. None may be under way. */
-void passages_done(struct proxy *proxy);
-
 #endif

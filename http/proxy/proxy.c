@@ -8,6 +8,7 @@
 #include "core/mem.h"
 #include "core/outbound.h"
 #include "http/proxy/passage.h"
+#include "http/proxy/passage_end.h"
 #include "http/proxy/proxy_state.h"
 #include "http/proxy/upstream.h"
 #include "http/response_fields.h"

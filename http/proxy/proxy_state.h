@@ -4,7 +4,7 @@
 /* A proxy as the files of http/proxy/ share it:
  *
  *   proxy.c            making one from its options
- *   passage.c          an exchange on its way through: sending, receiving, the end
+ *   passage.c          an exchange on its way through, with the other passage*.c: sending, receiving, the end
  *   proxied_head.c     the request for the upstream, as bytes
  *   proxied_fields.c   the fields of its response, for the client
  *   proxy_metrics.c    what the metrics say of upstreams
