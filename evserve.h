@@ -108,7 +108,8 @@ struct evs_log_field {
 struct evs_log_entry {
     int level;
     const char *text;       /* the line as evserve_config.log gets it, but without what follows here */
-    const char *client;     /* of the request that it is about: "127.0.0.1:40312"; NULL for other lines */
+    const char *client;     /* of the request that it is about: "127.0.0.1:40312", one that a trusted proxy tells mostly
+                             * without a port; NULL for other lines */
     const char *request_id; /* the same: evs_request_id() */
     const void *place; /* equal for lines that come from the same place, such as the errors of one route: to limit how
                              * often one of them is written. NULL for those of app.log, evs_log() and evserve_log() */

@@ -1,5 +1,6 @@
 /* The opening handshake as requests and responses. */
 
+#include "http/service.h"
 #include "tests/lib/server_scene.h"
 #include "tests/lib/ws_scene.h"
 
@@ -88,6 +89,55 @@ static void listed_origins_may_connect(void **state)
     assert_int_equal(strtol(ask(WS_HELLO "Origin: null\r\n") + 9, NULL, 10), 101);
 }
 
+/* From here on clients are believed as proxies are. */
+static void trust_clients(void)
+{
+    (void)ws_client();
+    assert_ptr_equal(ws_client_address(heard.ws), ws_peer(heard.ws));
+    assert_int_equal(site_set_trusted_proxies(scene.site, "127.0.0.1", NULL, 0), 0);
+    service_note_first(ws_service(heard.ws));
+}
+
+static void a_proxy_tells_the_client_and_the_own_origin(void **state)
+{
+    (void)state;
+    static const char told[] = WS_HELLO "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n"
+                                        "X-Forwarded-Host: example.org\r\n";
+    char request[1024], text[64];
+    trust_clients();
+    snprintf(request, sizeof request, "%sOrigin: https://example.org\r\n", told);
+    assert_int_equal(strtol(ask(request) + 9, NULL, 10), 101);
+    peer_format(ws_client_address(heard.ws), text, sizeof text);
+    assert_string_equal(text, "192.0.2.7");
+    assert_int_equal(ws_peer(heard.ws)->address[0], 127);
+    snprintf(request, sizeof request, "%sOrigin: http://example.org\r\n", told);
+    assert_int_equal(strtol(ask(request) + 9, NULL, 10), 403);
+    snprintf(request, sizeof request, "%sOrigin: https://a\r\n", told);
+    assert_int_equal(strtol(ask(request) + 9, NULL, 10), 403);
+    assert_non_null(strstr(scene.log_text, "Origin https://a, Host example.org"));
+}
+
+static void without_memory_for_the_client_there_is_none(void **state)
+{
+    (void)state;
+    static const char request[] = WS_HELLO "X-Forwarded-For: 192.0.2.7\r\n";
+    int refused = 0;
+    trust_clients();
+    bool has_failed = true;
+    for (uint64_t n = 1; has_failed; n++) {
+        struct fake_peer *peer = client();
+        fake_mem_fail_after(n, false);
+        say(peer, request);
+        say(peer, "\r\n");
+        has_failed = fake_mem_failed();
+        fake_mem_fail_after(0, false);
+        refused += output_has(peer, "HTTP/1.1 500") ? 1 : 0;
+        assert_true(has_failed || output_has(peer, "HTTP/1.1 101"));
+    }
+    assert_in_range(refused, 1, 100);
+    assert_int_equal(ws_client_address(heard.ws)->address[0], 192);
+}
+
 static void a_subprotocol_is_agreed_on(void **state)
 {
     (void)state;
@@ -138,6 +188,8 @@ int main(void)
         WS_TEST(a_handshake_is_answered_with_101),
         WS_TEST(each_refusal_says_what_is_missing),
         WS_TEST(listed_origins_may_connect),
+        WS_TEST(a_proxy_tells_the_client_and_the_own_origin),
+        WS_TEST(without_memory_for_the_client_there_is_none),
         WS_TEST(a_subprotocol_is_agreed_on),
         WS_TEST(a_client_may_leave_before_the_101_is_sent),
         WS_TEST(frames_may_come_right_behind_the_request),
