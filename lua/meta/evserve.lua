@@ -578,7 +578,7 @@ function group.events(path, options) end
 function group.use(middleware) end
 
 group.redirect_from, group.headers, group.cache = app.redirect_from, app.headers, app.cache
-group.allow, group.deny, group.basic_auth = app.allow, app.deny, app.basic_auth
+group.allow, group.deny, group.basic_auth, group.limit = app.allow, app.deny, app.basic_auth, app.limit
 group.error_page, group.proxy = app.error_page, app.proxy
 
 --- Create a group inside this group.
