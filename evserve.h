@@ -384,12 +384,12 @@ struct evs_rule {
     void *authenticate_arg;
     const char *realm;
 
-    /* How often requests may come: limit_burst at a time, by default as many as the number of limit_rate ("10/s", "600/m",
-     * "5/h", "100/d"), then at this rate; and how many may be there at a time that are not over (limit_concurrency).
-     * Others get limit_status, by default 429, with Retry-After. Requests are counted by limit_by: "client", an address
-     * or the /64 of IPv6 (the default); "header:NAME", the value of a field; "user", the name that they came with;
-     * "host"; or "all" of them together. Those without such a field or user are counted by client. All limits that fit
-     * must agree, and what one of them refuses costs nothing of the others. */
+    /* How often requests may come: limit_burst at a time, by default as many as the number of limit_rate ("10/s",
+     * "600/m", "5/h", "100/d"), then at this rate; and how many may be there at a time that are not over
+     * (limit_concurrency). Others get limit_status, by default 429, with Retry-After. Requests are counted by limit_by:
+     * "client", an address or the /64 of IPv6 (the default); "header:NAME", the value of a field; "user", the name that
+     * they came with; "host"; or "all" of them together. Those without such a field or user are counted by client. All
+     * limits that fit must agree, and what one of them refuses costs nothing of the others. */
     const char *limit_rate;
     uint64_t limit_burst, limit_concurrency;
     const char *limit_by;
@@ -832,9 +832,9 @@ struct evserve_config {
      * EVSERVE_ZERO, no limit; at most 1 GiB. A route can have its own. */
     uint64_t rate_limit;
 
-    /* How many clients, or whatever limits of requests (struct evs_rule, app.limit) count by, are kept count of at a time,
-     * in a table of 16 bytes each for all threads; default 65536, 8 to 16777216. When more come, those are forgotten that
-     * have the least to wait. There is no table without such limits. */
+    /* How many clients, or whatever limits of requests (struct evs_rule, app.limit) count by, are kept count of at a
+     * time, in a table of 16 bytes each for all threads; default 65536, 8 to 16777216. When more come, those are
+     * forgotten that have the least to wait. There is no table without such limits. */
     uint64_t limit_entries;
 
     /* Files in place of texts about errors, which NULL statuses end. A status that has a page here and in the script is a

@@ -297,8 +297,10 @@ void limiter_leave(struct limiter *limiter, uint64_t key)
     key |= HELD_BIT;
     union limiter_shard *shard = enter_shard(limiter, key);
     struct limiter_place *place = find_own_place(shard_sets(limiter, shard, key), key);
-    assert(place != NULL && place->value > 0);
-    place->value--;
+    assert(place != NULL && place->value > 0); /* it is never forgotten */
+    if (place != NULL) {
+        place->value--;
+    }
     leave_shard(shard);
 }
 

@@ -17,8 +17,8 @@ struct limit_keeper {
 void limit_keeper_init(struct limit_keeper *keeper);
 void limit_keeper_done(struct limit_keeper *keeper);
 
-/* A site is filled, and its limits are set: give it a limiter, in the size that it asks for, if it has limits of requests.
- * A limiter that has another size keeps it if what it has counted does not fit. Returns 0 or -ENOMEM. */
+/* A site is filled, and its limits are set: give it a limiter, in the size that it asks for, if it has limits of
+ * requests. A limiter that has another size keeps it if what it has counted does not fit. Returns 0 or -ENOMEM. */
 int limit_keeper_settle(struct limit_keeper *keeper, struct site *site);
 
 #endif

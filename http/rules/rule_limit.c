@@ -1,8 +1,9 @@
-/* Happy path: each rule that fits takes one from its rate, and enters its number; the number is left when the exchange is
- * over (exchange->on_end), whatever ends it.
+/* Happy path: each rule that fits takes one from its rate, and enters its number; the number is left when the exchange
+ * is over (exchange->on_end), whatever ends it.
  *
- * Failure modes: a rule refuses, so that what the rules before it have taken is given back; without memory for what is to
- * be left later, the response is 503. A table that is full forgets, see core/limiter.h: that is a line of the log. */
+ * * Failure modes: a rule refuses, so that what the rules before it have taken is given back; without memory for what
+ * is to be left later, the response is 503. A table that is full forgets, see core/limiter.h: that is a line of the
+ * log. */
 
 #include "http/rules/rule_limit.h"
 
@@ -250,8 +251,8 @@ static uint64_t key_of_client(const struct exchange *exchange, const struct limi
     return limiter_key(limiter, id, (const char *)&address, sizeof address);
 }
 
-/* A text that a request brings. One that is empty is as good as none: then it is counted by its client, with a number that
- * no text has. */
+/* A text that a request brings. One that is empty is as good as none: then it is counted by its client, with a number
+ * that no text has. */
 static uint64_t key_of_text(const struct exchange *exchange, const struct limiter *limiter, uint64_t id,
                             const char *text, size_t len)
 {

@@ -5,11 +5,11 @@
  *
  *   app.limit("/api", { rate = "10/s", burst = 20 })    20 at a time, then 10 a second, from each address
  *   app.limit("/", { concurrency = 10 })                10 that are not over yet
- *
  *   app.limit("/files", { rate_limit = "1M" })          1 MiB a second of each response
  *
- * All rules that fit must agree; of those with a rate_limit the one with the longest prefix counts. A request that one of them refuses costs nothing of the others. Rules that count by user
- * come after basic_auth; what the other ones have counted before is not given back when such a rule refuses.
+ * All rules that fit must agree; of those with a rate_limit the one with the longest prefix counts. A request that one
+ * of them refuses costs nothing of the others. Rules that count by user come after basic_auth; what the other ones have
+ * counted before is not given back when such a rule refuses.
  *
  * What is counted is in one table for all threads (core/limiter.h, site->limiter), and outlives reloads: a rule with
  * the same host, prefix and limits goes on where it was. */
@@ -39,8 +39,8 @@ struct rule_limit {
     int status;     /* of refusals, 400 to 599; 0: LIMIT_STATUS */
 };
 
-/* Add a rule. Returns 0; or with nothing changed -EINVAL, -ENOSPC or -ENOMEM, and a text in err that names the member and
- * quotes what is wrong. */
+/* Add a rule. Returns 0; or with nothing changed -EINVAL, -ENOSPC or -ENOMEM, and a text in err that names the member
+ * and quotes what is wrong. */
 int rule_limit_add(struct rules **rules, const char *prefix, const struct rule_limit *limit, char *err, size_t errlen);
 
 /* Whether one of the rules counts requests, so that site->limiter is needed. NULL is allowed. */
