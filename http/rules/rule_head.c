@@ -109,7 +109,7 @@ void rule_head_install(struct exchange *exchange, struct rules *rules)
 
 static const char *find_line(const char *lines, size_t len, const char *name, size_t name_len)
 {
-    const char *end = lines + len;
+    const char *end = len == 0 ? lines : lines + len; /* lines may be NULL */
     for (const char *next; lines < end; lines = next) {
         next = (const char *)memchr(lines, '\n', (size_t)(end - lines)) + 1;
         if ((size_t)(next - lines) > name_len && lines[name_len] == ':' && ascii_equals(lines, name, name_len)) {
