@@ -46,6 +46,7 @@ REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (/[!-~]*) HTTP/1\.1\r\n")
 FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*\r\n")
 CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 PATIENCE_S = 1.0        # for responses that should come
+ATTEMPTS = 5
 LONG_PATIENCE_S = 10.0  # for those of a case that seems to go wrong: this machine may be busy
 
 
@@ -238,6 +239,25 @@ def meaning(response):
 class ProxyKit(unittest.TestCase):
     maxDiff = None
 
+    def play_all(self, cases, upstream, servers):
+        """Returns how many requests the upstream has seen whose responses did not arrive: a reset may take one from its
+        client, on a busy machine, but not each time."""
+        before = upstream.count
+        with ThreadPoolExecutor(64) as pool:
+            direct, proxied = (list(pool.map(lambda case, to=server: play(to, case[1], case[2]), cases))
+                               for server in servers)
+        passed = again = 0
+        for (name, data, count), ours, theirs in zip(cases, direct, proxied):
+            if list(map(meaning, theirs)) != list(map(meaning, ours)):
+                again += 1
+                ours, theirs = (play(server, data, count, LONG_PATIENCE_S) for server in servers)
+            with self.subTest(name, request=data[:2000]):
+                self.assertEqual(list(map(meaning, theirs)), list(map(meaning, ours)))
+            passed += sum(response[1] is not None for response in theirs)
+        print(f"{len(cases)} cases, {passed} requests went through the proxy, {again} cases were played again")
+        self.assertGreater(passed, 500)
+        return upstream.count - before - passed
+
     def test_each_request_means_the_same_to_the_upstream(self):
         cases = read_cases()
         self.assertGreater(len(cases), 400)
@@ -249,22 +269,11 @@ class ProxyKit(unittest.TestCase):
                 servers.append(stack.enter_context(
                     evtest.Program(lua_site.EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=os.path.dirname(path),
                                    env={**os.environ, "UPSTREAM": f"http://127.0.0.1:{upstream.port}"})))
-            with ThreadPoolExecutor(64) as pool:
-                direct, proxied = (list(pool.map(lambda case, to=server: play(to, case[1], case[2]), cases))
-                                   for server in servers)
-            passed = again = 0
-            for (name, data, count), ours, theirs in zip(cases, direct, proxied):
-                if list(map(meaning, theirs)) != list(map(meaning, ours)):
-                    again += 1
-                    ours, theirs = (play(server, data, count, LONG_PATIENCE_S) for server in servers)
-                with self.subTest(name, request=data[:2000]):
-                    self.assertEqual(list(map(meaning, theirs)), list(map(meaning, ours)))
-                passed += sum(response[1] is not None for response in theirs)
-            print(f"{len(cases)} cases, {passed} requests went through the proxy, {again} cases were played again")
+            extra = [self.play_all(cases, upstream, servers)]
+            while extra[-1] != 0 and len(extra) < ATTEMPTS:
+                extra.append(self.play_all(cases, upstream, servers))
+            self.assertEqual(extra[-1], 0, extra)  # the upstream has seen none that nobody has sent
             self.assertEqual(upstream.unclear, [])
-            self.assertGreater(passed, 500)
-            if again == 0:
-                self.assertEqual(upstream.count, passed)  # none that nobody has sent
 
 
 if __name__ == "__main__":
