@@ -118,6 +118,8 @@ static void upstreams_get_what_the_client_meant(void **state)
          "X-Three: 3\r\nKeep-Alive: 5\r\nTE: gzip\r\nTrailer: x\r\nProxy-Authorization: x\r\nProxy: x\r\n"
          "Proxy-Connection: x\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
          "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nX-Three: 3\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nX-One: 1\r\nConnection: x-one\r\nX-Two: 2\r\n\r\n",
+         "GET / HTTP/1.1\r\nHost: a\r\nX-Two: 2\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
         {"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nx_forwarded_for: 6.6.6.6\r\nX-FORWARDED-PROTO: https\r\n"
          "X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\n"
          "Content_Length: 5\r\nTransfer_Encoding: chunked\r\nX-Request-Id: mine\r\nVia: 1.0 b\r\n\r\n",
