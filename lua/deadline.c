@@ -69,7 +69,7 @@ static bool is_over(struct run *run)
     int64_t now_ns = sys_now_ns();
     int64_t budget_ns = (int64_t)run->budget_ns;
     int64_t free_ns = budget_ns / SEEN_PART;
-    run->is_slow = now_ns - run->seen_ns > slow_ns;
+    run->is_slow = now_ns - run->seen_ns > (run->clock == RUN_UNSEEN ? slow_ns + coarse_err_ns : slow_ns);
     run->seen_ns = now_ns;
     if (run->clock == RUN_UNSEEN) {
         run->clock = RUN_SEEN;

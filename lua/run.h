@@ -23,7 +23,7 @@ struct run {
     uint64_t budget_ns; /* processor time it may take; 0: no limit */
     int64_t start_ns;   /* monotonic time of its beginning, or a few ms before; deadline_restart() moves it */
     int64_t before_ns;  /* that it took before it was moved */
-    int64_t seen_ns;    /* of the last look */
+    int64_t seen_ns;    /* of the last look; before the first one that of its beginning */
     int64_t took_ns;    /* all of it, once it has ended; may be a few ms more or less */
     enum run_clock clock;
     int64_t look_ns;       /* monotonic time before which there is no need to look at processor time */

@@ -449,6 +449,23 @@ static void looks_are_closer_together_behind_a_slow_function(void **state)
     scene_close(scene);
 }
 
+/* When a run began is known from a clock that is up to 10 ms late, which says nothing about its functions. */
+static void looks_of_short_runs_stay_apart(void **state)
+{
+    (void)state;
+    struct scene *scene = open_site(SITE "app.get('/x', function() rest(9) return 'x' end)");
+    uint64_t before = fake_sys_count(FAKE_NOW_NS);
+    for (int i = 0; i < 200; i++) {
+        assert_status(scene, "/ok", "200");
+    }
+    uint64_t usual = fake_sys_count(FAKE_NOW_NS) - before;
+    for (int i = 0; i < 200; i++) {
+        assert_status(scene, "/x", "200");
+    }
+    assert_in_range(fake_sys_count(FAKE_NOW_NS) - before - usual, usual + 200, usual + 300); /* about one each */
+    scene_close(scene);
+}
+
 static void run_that_could_not_be_stopped_is_logged(void **state)
 {
     (void)state;
@@ -649,6 +666,7 @@ int main(void)
         cmocka_unit_test(slow_functions_make_for_a_look_when_they_return),
         cmocka_unit_test(matches_in_long_text_are_as_in_short_text),
         cmocka_unit_test(looks_are_closer_together_behind_a_slow_function),
+        cmocka_unit_test(looks_of_short_runs_stay_apart),
         cmocka_unit_test(run_that_could_not_be_stopped_is_logged),
         cmocka_unit_test(json_looks_at_the_clock_by_bytes_too),
         cmocka_unit_test(what_is_stopped_leaves_nothing_behind),
