@@ -10,8 +10,8 @@
 #include "http/response.h"
 #include "http/rules/basic_auth.h"
 #include "http/site.h"
-#include "lua/bind_host.h"
 #include "lua/bind_request.h"
+#include "lua/bind_rules.h"
 #include "lua/coro.h"
 #include "lua/memory.h"
 #include "lua/script_error.h"
@@ -60,18 +60,10 @@ static enum rules_verdict ask_function(struct exchange *exchange, const struct c
     struct lua_route *route = arg;
     struct script *script = route->script;
     (void)credentials; /* the function asks for them: auth_credentials() */
-    struct coro *coro = serve_take_coro(route);
-    if (coro == NULL) {
-        response_error(exchange, 503, NULL);
-        return RULES_ANSWERED;
-    }
     struct auth_call call = {.exchange = exchange, .verdict = RULES_HELD};
     struct auth_call *outer = script->auth_call;
-    coro_attach(coro, exchange);
-    coro->route = route;
-    coro->on_return = after_auth;
     script->auth_call = &call;
-    coro_resume(coro, SERVE_NARGS);
+    serve_call(exchange, route, after_auth);
     script->auth_call = outer;
     return exchange->response_state != RESPONSE_NONE ? RULES_ANSWERED : call.verdict;
 }
@@ -91,8 +83,8 @@ static int auth_credentials(lua_State *L)
     return 2;
 }
 
-/* basic_auth(host, what, prefix, who, realm): who is the name of a password file, false, or { fn = function }, a table as
- * those of routes, whose function takes a request. */
+/* basic_auth(host, what, prefix, who, realm): who is the name of a password file, a table that wrap() of
+ * the prelude makes a function of, or false. */
 static int auth_add(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -101,7 +93,7 @@ static int auth_add(lua_State *L)
     script_check_loading(L, what);
     lua_settop(L, AUTH_REALM);
     const char *prefix = script_check_text(L, AUTH_PREFIX, what);
-    struct vhost *host = host_check(L, AUTH_HOST);
+    struct vhost *host = rules_check_host(L, AUTH_HOST);
     struct basic_auth_options options = {
         .file = lua_isstring(L, AUTH_WHO) ? script_check_text(L, AUTH_WHO, what) : NULL,
         .base_fd = script->base_fd,

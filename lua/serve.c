@@ -71,8 +71,7 @@ static int after_handler(struct coro *coro)
     return lua_gettop(L) - IS_OK;
 }
 
-/* Inlined, since each request of a route comes here. */
-__attribute__((always_inline)) static inline struct coro *take_coro_for(const struct lua_route *route)
+void serve_call(struct exchange *exchange, const struct lua_route *route, int (*on_return)(struct coro *coro))
 {
     struct script *script = route->script;
     struct coro *coro = coro_take(script, false);
@@ -87,29 +86,19 @@ __attribute__((always_inline)) static inline struct coro *take_coro_for(const st
             coro_put(coro);
         }
         memory_report_full(script, "route at ", route->place);
-        return NULL;
-    }
-    return coro;
-}
-
-struct coro *serve_take_coro(const struct lua_route *route)
-{
-    return take_coro_for(route);
-}
-
-void serve_route(struct exchange *exchange, void *ctx)
-{
-    const struct lua_route *route = ctx;
-    struct coro *coro = take_coro_for(route);
-    if (coro == NULL) {
         response_error(exchange, 503, NULL);
         return;
     }
     coro_attach(coro, exchange);
     coro->route = route;
-    coro->on_return = after_handler;
+    coro->on_return = on_return;
     coro->shields = route->finishes;
-    coro_resume(coro, SERVE_NARGS);
+    coro_resume(coro, 4);
+}
+
+void serve_route(struct exchange *exchange, void *ctx)
+{
+    serve_call(exchange, ctx, after_handler);
 }
 
 void serve_say_place(const struct exchange *exchange, char *text, size_t size)
