@@ -119,14 +119,13 @@ static const struct peer *connected(const struct line *line)
     return line->entry->exchange == NULL ? line->entry->peer : line->entry->exchange->peer;
 }
 
-/* An address without its port. peer may be NULL. */
-static char *put_address(const struct line *line, char *at, const struct peer *peer)
+static char *put_connected(const struct line *line, char *at)
 {
     char text[NET_TEXT_MAX];
-    if (peer == NULL) {
+    if (connected(line) == NULL) {
         return put_nothing(line, at);
     }
-    peer_format_host(peer, text, sizeof text);
+    peer_format_host(connected(line), text, sizeof text);
     return put_text(at, text);
 }
 
@@ -290,6 +289,23 @@ static char *put_tls(const struct line *line, char *at, enum access_variable var
     }
 }
 
+/* An address without its port, or its port alone. */
+static char *put_address(const struct line *line, char *at, const struct peer *peer, bool is_port)
+{
+    char text[NET_TEXT_MAX];
+    peer_format(peer, text, sizeof text);
+    if (peer->family == AF_UNIX) {
+        return is_port ? put_nothing(line, at) : put_chosen(line, at, text);
+    }
+    char *colon = strrchr(text, ':');
+    *colon = '\0';
+    if (is_port) {
+        return put_chosen(line, at, colon + 1);
+    }
+    bool has_brackets = text[0] == '[';
+    return put_escaped(line, at, text + has_brackets, strlen(text) - (has_brackets ? 2U : 0U));
+}
+
 /* What the header of the PROXY protocol has said, whatever other proxies say in fields. */
 static char *put_proxied(const struct line *line, char *at, enum access_variable variable)
 {
@@ -300,13 +316,13 @@ static char *put_proxied(const struct line *line, char *at, enum access_variable
     }
     switch (variable) {
     case ACCESS_PROXY_PROTOCOL_ADDR:
-        return put_address(line, at, exchange->peer);
+        return put_address(line, at, exchange->peer, false);
     case ACCESS_PROXY_PROTOCOL_PORT:
-        return put_port(line, at, exchange->peer);
+        return put_address(line, at, exchange->peer, true);
     case ACCESS_PROXY_PROTOCOL_SERVER_ADDR:
-        return put_address(line, at, &proxied->destination);
+        return put_address(line, at, &proxied->destination, false);
     case ACCESS_PROXY_PROTOCOL_SERVER_PORT:
-        return put_port(line, at, &proxied->destination);
+        return put_address(line, at, &proxied->destination, true);
     default:
         return proxied->unique_id_len == 0 ? put_nothing(line, at)
                                            : put_escaped(line, at, proxied->unique_id, proxied->unique_id_len);
@@ -373,7 +389,7 @@ static char *write_value(const struct line *line, char *at, const struct access_
     case ACCESS_PID:
         return put_number(at, (uint64_t)sys_process_id());
     case ACCESS_REALIP_REMOTE_ADDR:
-        return put_address(line, at, connected(line));
+        return put_connected(line, at);
     case ACCESS_REALIP_REMOTE_PORT:
         return put_port(line, at, connected(line));
     case ACCESS_REMOTE_ADDR:

@@ -199,9 +199,6 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
 {
     enum slash_policy policy = exchange->vhost->trailing_slash;
     struct route_match other;
-    if (policy == SLASH_STRICT) {
-        return ROUTE_NOT_FOUND;
-    }
     enum route_verdict verdict = match_other_slash(exchange, method, &other);
     if (policy == SLASH_IGNORE && verdict != ROUTE_NOT_FOUND) {
         exchange->match = other;
@@ -214,13 +211,14 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
     return ROUTE_NOT_FOUND;
 }
 
-static void route_request(struct exchange *exchange)
+/* Inlined, since each request comes here. */
+__attribute__((always_inline)) static inline void route_request(struct exchange *exchange)
 {
     const struct vhost *vhost = exchange->vhost;
     unsigned method = number_of_method(exchange);
     enum route_verdict verdict = router_match(vhost->router, method, exchange->path, exchange->path_len,
                                               &exchange->match);
-    if (verdict == ROUTE_NOT_FOUND) {
+    if (verdict == ROUTE_NOT_FOUND && vhost->trailing_slash != SLASH_STRICT) {
         verdict = try_other_slash(exchange, method);
     }
     if (verdict == ROUTE_FOUND) {
