@@ -119,13 +119,14 @@ static const struct peer *connected(const struct line *line)
     return line->entry->exchange == NULL ? line->entry->peer : line->entry->exchange->peer;
 }
 
-static char *put_connected(const struct line *line, char *at)
+/* An address without its port. peer may be NULL. */
+static char *put_address(const struct line *line, char *at, const struct peer *peer)
 {
     char text[NET_TEXT_MAX];
-    if (connected(line) == NULL) {
+    if (peer == NULL) {
         return put_nothing(line, at);
     }
-    peer_format_host(connected(line), text, sizeof text);
+    peer_format_host(peer, text, sizeof text);
     return put_text(at, text);
 }
 
@@ -289,23 +290,6 @@ static char *put_tls(const struct line *line, char *at, enum access_variable var
     }
 }
 
-/* An address without its port, or its port alone. */
-static char *put_address(const struct line *line, char *at, const struct peer *peer, bool is_port)
-{
-    char text[NET_TEXT_MAX];
-    peer_format(peer, text, sizeof text);
-    if (peer->family == AF_UNIX) {
-        return is_port ? put_nothing(line, at) : put_chosen(line, at, text);
-    }
-    char *colon = strrchr(text, ':');
-    *colon = '\0';
-    if (is_port) {
-        return put_chosen(line, at, colon + 1);
-    }
-    bool has_brackets = text[0] == '[';
-    return put_escaped(line, at, text + has_brackets, strlen(text) - (has_brackets ? 2U : 0U));
-}
-
 /* What the header of the PROXY protocol has said, whatever other proxies say in fields. */
 static char *put_proxied(const struct line *line, char *at, enum access_variable variable)
 {
@@ -316,13 +300,13 @@ static char *put_proxied(const struct line *line, char *at, enum access_variable
     }
     switch (variable) {
     case ACCESS_PROXY_PROTOCOL_ADDR:
-        return put_address(line, at, exchange->peer, false);
+        return put_address(line, at, exchange->peer);
     case ACCESS_PROXY_PROTOCOL_PORT:
-        return put_address(line, at, exchange->peer, true);
+        return put_port(line, at, exchange->peer);
     case ACCESS_PROXY_PROTOCOL_SERVER_ADDR:
-        return put_address(line, at, &proxied->destination, false);
+        return put_address(line, at, &proxied->destination);
     case ACCESS_PROXY_PROTOCOL_SERVER_PORT:
-        return put_address(line, at, &proxied->destination, true);
+        return put_port(line, at, &proxied->destination);
     default:
         return proxied->unique_id_len == 0 ? put_nothing(line, at)
                                            : put_escaped(line, at, proxied->unique_id, proxied->unique_id_len);
@@ -389,7 +373,7 @@ static char *write_value(const struct line *line, char *at, const struct access_
     case ACCESS_PID:
         return put_number(at, (uint64_t)sys_process_id());
     case ACCESS_REALIP_REMOTE_ADDR:
-        return put_connected(line, at);
+        return put_address(line, at, connected(line));
     case ACCESS_REALIP_REMOTE_PORT:
         return put_port(line, at, connected(line));
     case ACCESS_REMOTE_ADDR:

@@ -18,11 +18,6 @@ struct conn_end {
     void *arg;
 };
 
-static uint64_t hash_of_conn(const struct conn *conn)
-{
-    return (uint64_t)(uintptr_t)conn * UINT64_C(0x9e3779b97f4a7c15) >> 32;
-}
-
 int conn_ends_add(struct conn *conn, void (*fn)(void *arg), void *arg)
 {
     assert(!conn->has_end);
@@ -31,7 +26,7 @@ int conn_ends_add(struct conn *conn, void (*fn)(void *arg), void *arg)
         return -ENOMEM;
     }
     *end = (struct conn_end){.conn = conn, .fn = fn, .arg = arg};
-    end->entry.hash = hash_of_conn(conn);
+    end->entry.hash = conn_pool_hash(conn);
     end->entry.name = (const char *)&end->conn;
     end->entry.len = sizeof end->conn;
     if (name_table_add(&conn->pool->ends, &end->entry) < 0) {
@@ -45,7 +40,7 @@ int conn_ends_add(struct conn *conn, void (*fn)(void *arg), void *arg)
 void conn_ends_call(struct conn *conn)
 {
     struct name_table *ends = &conn->pool->ends;
-    struct named_entry *entry = name_table_find(ends, hash_of_conn(conn), (const char *)&conn, sizeof conn);
+    struct named_entry *entry = name_table_find(ends, conn_pool_hash(conn), (const char *)&conn, sizeof conn);
     struct conn_end *end = (struct conn_end *)(void *)entry;
     name_table_remove(ends, entry);
     conn->has_end = false;

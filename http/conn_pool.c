@@ -36,7 +36,7 @@ void conn_pool_done(struct conn_pool *pool)
     conn_lines_done(&pool->failed_handshakes);
     conn_lines_done(&pool->mistaken);
     conn_lines_done(&pool->bad_headers);
-    mem_free(pool->proxied.places);
+    name_table_done(&pool->proxied);
     while (pool->slabs != NULL) {
         struct conn_slab *next = pool->slabs->next;
         mem_free(pool->slabs);

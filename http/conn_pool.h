@@ -14,7 +14,6 @@
 
 struct conn;
 struct conn_slab;
-struct proxied_entry;
 struct service;
 
 enum {
@@ -22,13 +21,6 @@ enum {
     READ_SLACK = 32,          /* bytes behind whatever a head lies in: they may be read, and mean nothing */
     OUT_BLOCK_BYTES = 65536,  /* the shared output block */
     CONN_SLAB_LEN = 64,       /* connections allocated together */
-};
-
-/* What proxies have said of connections, by connection (http/conn_proxied.c). */
-struct proxied_table {
-    struct proxied_entry **places; /* lists; NULL before the first entry */
-    size_t capacity;               /* places: a power of two, or 0 */
-    size_t used;                   /* entries */
 };
 
 struct conn_pool {
@@ -47,7 +39,7 @@ struct conn_pool {
     struct conn_lines failed_handshakes; /* lines about TLS handshakes that fail */
     struct conn_lines mistaken;          /* about TLS that is sent to plain listeners */
     struct conn_lines bad_headers;       /* about connections without a valid PROXY header */
-    struct proxied_table proxied;        /* of those with one */
+    struct name_table proxied;           /* what proxies have said of connections (http/conn_proxied.c) */
     struct name_table ends;              /* what is due when connections are closed (http/conn_ends.c) */
     int64_t drain_spell_ns;              /* when the drain begins to leave connections to tasks */
     void (*on_closed)(void *arg, struct conn *conn); /* a connection left the list; its memory is still there */
@@ -76,6 +68,12 @@ void conn_pool_each(const struct conn_pool *pool, void (*fn)(void *arg, const st
 /* Whether the server stops, and has answered what has arrived for so long that others must have their turns:
  * connections go on in tasks, of which a tick does not run too many. */
 bool conn_pool_drains_long(const struct conn_pool *pool);
+
+/* The hash of a connection's address, for the tables of what is kept beside connections. */
+static inline uint64_t conn_pool_hash(const struct conn *conn)
+{
+    return (uint64_t)(uintptr_t)conn * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+}
 
 /* Move an open connection to the new end of the list. */
 void conn_pool_renew(struct conn_pool *pool, struct conn *conn);

@@ -142,9 +142,9 @@ struct exchange {
     void (*drop_parsed)(struct exchange *exchange); /* frees them */
     char *texts;                                    /* NUL-terminated copies for it, kept with the pooled exchange */
     uint32_t texts_capacity;                        /* of texts */
-    void (*on_end)(
-        void *end_arg); /* the response is on its way or lost: called once, with the exchange already over, or the
-                                    * connection, if it went over to another protocol */
+    /* The response is on its way or lost: called once, with the exchange already over; or the connection, if it went over
+     * to another protocol. */
+    void (*on_end)(void *end_arg);
     void *end_arg;
     void (*on_over)(struct exchange *exchange); /* of a watched exchange: it is over, called once; or NULL */
 };

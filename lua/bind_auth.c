@@ -10,8 +10,8 @@
 #include "http/response.h"
 #include "http/rules/basic_auth.h"
 #include "http/site.h"
+#include "lua/bind_host.h"
 #include "lua/bind_request.h"
-#include "lua/bind_rules.h"
 #include "lua/coro.h"
 #include "lua/memory.h"
 #include "lua/script_error.h"
@@ -83,8 +83,8 @@ static int auth_credentials(lua_State *L)
     return 2;
 }
 
-/* basic_auth(host, what, prefix, who, realm): who is the name of a password file, a table that wrap() of
- * the prelude makes a function of, or false. */
+/* basic_auth(host, what, prefix, who, realm): who is the name of a password file, false, or { fn = function }, a table as
+ * those of routes, whose function takes a request. */
 static int auth_add(lua_State *L)
 {
     struct script *script = script_of(L);
@@ -93,7 +93,7 @@ static int auth_add(lua_State *L)
     script_check_loading(L, what);
     lua_settop(L, AUTH_REALM);
     const char *prefix = script_check_text(L, AUTH_PREFIX, what);
-    struct vhost *host = rules_check_host(L, AUTH_HOST);
+    struct vhost *host = host_check(L, AUTH_HOST);
     struct basic_auth_options options = {
         .file = lua_isstring(L, AUTH_WHO) ? script_check_text(L, AUTH_WHO, what) : NULL,
         .base_fd = script->base_fd,

@@ -5,7 +5,7 @@
 
 #include "http/error_pages.h"
 #include "http/site.h"
-#include "lua/bind_rules.h"
+#include "lua/bind_host.h"
 #include "lua/script_error.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static int add_error_page(lua_State *L)
     script_check_loading(L, what);
     const char *statuses = script_check_text(L, PAGE_STATUSES, what);
     const char *file = script_check_text(L, PAGE_FILE, what);
-    struct vhost *host = rules_check_host(L, PAGE_HOST);
+    struct vhost *host = host_check(L, PAGE_HOST);
     int rv = error_pages_add(&host->error_pages, script->site->cache, script->base_fd, statuses, file,
                              lua_toboolean(L, PAGE_FOR_PROXIED) != 0, err, sizeof err);
     if (rv == -ENOMEM) {

@@ -9,7 +9,7 @@
 #include "http/router.h"
 #include "http/site.h"
 #include "lua/bind_app.h"
-#include "lua/bind_rules.h"
+#include "lua/bind_host.h"
 #include "lua/duration.h"
 #include "lua/routes.h"
 #include "lua/script_error.h"
@@ -124,7 +124,7 @@ static void read_proxy_certificate(lua_State *L, struct proxy_reading *reading)
     reading->options.key_file = texts[1];
 }
 
-/* { ["x-name"] = "value", ["x-other"] = false }. Its texts stay in the table; numbers become texts in place of them. */
+/* { ["x-name"] = "value", ["x-other"] = false }. Its texts stay in the table. */
 static void read_proxy_fields(lua_State *L, struct proxy_reading *reading)
 {
     if (!get_proxy_option(L, "headers")) {
@@ -213,7 +213,7 @@ static void add_proxy_routes(lua_State *L, struct router *router, struct lua_rou
 static int proxy_add(lua_State *L)
 {
     struct script *script = script_of(L);
-    const struct vhost *host = rules_check_host(L, PROXY_HOST_INDEX);
+    const struct vhost *host = host_check(L, PROXY_HOST_INDEX);
     struct proxy_reading reading = {.what = luaL_checkstring(L, PROXY_WHAT_INDEX)};
     char place[PLACE_MAX];
     char err[SCRIPT_TEXT_MAX];

@@ -23,18 +23,13 @@
 /* Arguments of each function: the host, what was called ("app.allow"), and a prefix or a pattern. */
 enum { HOST_INDEX = 1, WHAT_INDEX, PREFIX_INDEX, FIRST_OWN_INDEX };
 
-struct vhost *rules_check_host(lua_State *L, int index)
-{
-    return host_check(L, index);
-}
-
 /* The rules that the call is about; what and prefix are texts without NUL. */
 static struct rules **check_rule_call(lua_State *L, const char **what, const char **prefix)
 {
     *what = luaL_checkstring(L, WHAT_INDEX);
     script_check_loading(L, *what);
     *prefix = script_check_text(L, PREFIX_INDEX, *what);
-    return &rules_check_host(L, HOST_INDEX)->rules;
+    return &host_check(L, HOST_INDEX)->rules;
 }
 
 static int finish_rule(lua_State *L, int rv, const char *what, const char *err)

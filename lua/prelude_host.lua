@@ -9,7 +9,7 @@ local begin, open_host, open_scope = shared.begin, shared.open_host, shared.open
 local ipairs, pairs, select, type = ipairs, pairs, select, type
 local table = table
 
--- The names of settings that apply to one host get a better error text elsewhere.
+-- What to say of a name that is no setting of a host, but one of app.set; nil for others.
 local function place_of_setting(name)
     for _, other in ipairs(core.setting_names()) do
         if other == name then

@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PROXY_WHY_MAX = 512 };
+enum { PROXY_WHY_MAX = 512, PROXIES_NAME_MAX = 64 };
 
 struct host_proxy {
     struct proxy *proxy;          /* owned */
@@ -29,6 +29,7 @@ struct host_proxy {
 };
 
 struct evs_proxies {
+    char name[PROXIES_NAME_MAX]; /* where they come from: "evserve_config.proxies" */
     size_t count;
     struct host_proxy list[];
 };
@@ -107,11 +108,6 @@ static int create_proxy(struct host_proxy *made, const struct evs_proxy *given, 
     return register_proxy(place->router, given, made->proxy, where, err, errlen);
 }
 
-static void name_proxy(char *where, size_t size, const struct evs_proxies_place *place, size_t n)
-{
-    snprintf(where, size, "%s[%zu]", place->name, n);
-}
-
 int evs_proxies_create(struct evs_proxies **made, const struct evs_proxy *proxies,
                        const struct evs_proxies_place *place, char *err, size_t errlen)
 {
@@ -123,10 +119,11 @@ int evs_proxies_create(struct evs_proxies **made, const struct evs_proxy *proxie
     if (*made == NULL) {
         return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
+    snprintf((*made)->name, sizeof(*made)->name, "%s", place->name);
     int rv = 0;
     for (size_t i = 0; rv == 0 && i < count; i++) {
         char where[128];
-        name_proxy(where, sizeof where, place, i);
+        snprintf(where, sizeof where, "%s[%zu]", place->name, i);
         rv = create_proxy(&(*made)->list[(*made)->count++], &proxies[i], place, where, err, errlen);
     }
     return rv;
@@ -140,7 +137,7 @@ int evs_proxies_settle_limits(struct evs_proxies *proxies, const struct limits *
         proxy->limits = *limits;
         int rv = proxy->own == NULL ? 0 : evs_config_apply_route(&proxy->limits, proxy->own, why, sizeof why);
         if (rv < 0) {
-            return error_text(err, errlen, rv, "evserve_config.proxies[%zu].limits: %s", i, why);
+            return error_text(err, errlen, rv, "%s[%zu].limits: %s", proxies->name, i, why);
         }
     }
     return 0;

@@ -46,34 +46,6 @@ static size_t count_vhosts(const struct evs_vhost *hosts)
     return count;
 }
 
-static const char *const *put_names(struct evs_block *block, const char *const *names)
-{
-    size_t count = 0;
-    while (names[count] != NULL) {
-        count++;
-    }
-    const char **copy = evs_block_put(block, names, (count + 1) * sizeof names[0]);
-    for (size_t i = 0; i < count; i++) {
-        const char *name = evs_block_text(block, names[i]);
-        if (copy != NULL) {
-            copy[i] = name;
-        }
-    }
-    return copy;
-}
-
-/* Limits may be shorter than today's. An invalid size is kept, to be refused later with the member's name. */
-static const struct evs_limits *put_host_limits(struct evs_block *block, const struct evs_limits *limits)
-{
-    struct evs_limits whole = {0};
-    if (limits == NULL) {
-        return NULL;
-    }
-    memcpy(&whole, limits, limits->size < sizeof whole ? limits->size : sizeof whole);
-    whole.size = limits->size;
-    return evs_block_put(block, &whole, sizeof whole);
-}
-
 static const struct evs_route *put_host_routes(struct evs_block *block, const struct evs_route *routes)
 {
     size_t count = 0;
@@ -84,7 +56,7 @@ static const struct evs_route *put_host_routes(struct evs_block *block, const st
     for (size_t i = 0; i < count; i++) {
         struct evs_route route = routes[i];
         route.route = evs_block_text(block, route.route);
-        route.limits = put_host_limits(block, route.limits);
+        route.limits = evs_block_limits(block, route.limits);
         if (copy != NULL) {
             copy[i] = route;
         }
@@ -98,13 +70,13 @@ static struct evs_vhost *put_vhosts(struct evs_block *block, const struct evs_vh
     struct evs_vhost *copy = evs_block_put(block, hosts, (count + 1) * sizeof hosts[0]);
     for (size_t i = 0; i < count; i++) {
         struct evs_vhost host = hosts[i];
-        host.names = put_names(block, host.names);
+        host.names = evs_block_texts(block, host.names);
         host.routes = host.routes == NULL ? NULL : put_host_routes(block, host.routes);
         host.mounts = host.mounts == NULL ? NULL : evs_mounts_put(block, host.mounts);
         host.rules = host.rules == NULL ? NULL : evs_rules_put(block, host.rules);
         host.error_pages = host.error_pages == NULL ? NULL : evs_error_pages_put(block, host.error_pages);
         host.proxies = host.proxies == NULL ? NULL : evs_proxies_put(block, host.proxies);
-        host.limits = put_host_limits(block, host.limits);
+        host.limits = evs_block_limits(block, host.limits);
         if (copy != NULL) {
             copy[i] = host;
         }

@@ -47,7 +47,7 @@ static void on_passage_gone(struct exchange *exchange)
 
 /* Time. */
 
-static void try_upstream(struct passage *passage);
+static void send_to_upstream(struct passage *passage);
 static void retry_or_fail(struct passage *passage, int status, bool is_unsent, const char *why);
 
 static void on_passage_deadline(struct reactor *reactor, uint64_t timer, void *arg)
@@ -99,8 +99,16 @@ static bool is_repeatable(const struct passage *passage)
     return (idempotent >> passage->exchange->head.method & 1) != 0;
 }
 
-/* This upstream did not do: on to the next one, or 502 and the like. is_unsent: nothing of the request has reached it.
- * passage may be gone when this returns. */
+/* The upstream has failed. Returns whether it gets no requests for a while from now on. */
+static bool blame_upstream(const struct passage *passage, int64_t now_ms)
+{
+    struct proxy *proxy = passage->proxy;
+    proxy_metrics_note(proxy, passage->exchange, passage->upstream, 0, true);
+    return upstream_note_failure(proxy, passage->upstream, now_ms);
+}
+
+/* This upstream did not do: on to the next one, or 502 and the like; 503 if it is we who lack something. is_unsent:
+ * nothing of the request has reached it. passage may be gone when this returns. */
 static void retry_or_fail(struct passage *passage, int status, bool is_unsent, const char *why)
 {
     struct proxy *proxy = passage->proxy;
@@ -113,20 +121,19 @@ static void retry_or_fail(struct passage *passage, int status, bool is_unsent, c
     write_buffer_consume(&passage->out, SIZE_MAX);
     if (was_kept && may_retry) { /* it was closed while nobody used it, most likely */
         passage->is_fresh = true;
-        try_upstream(passage);
+        send_to_upstream(passage);
         return;
     }
-    if (!was_kept) {
-        proxy_metrics_note(proxy, passage->exchange, upstream, 0, true);
-    }
-    bool is_down = !was_kept && upstream_note_failure(proxy, upstream, now_ms);
+    bool is_down = !was_kept && status != 503 && blame_upstream(passage, now_ms);
     passage->tried |= 1U << (upstream - proxy->upstreams);
     exchange_log(passage->exchange, LOG_WARN, upstream, "upstream %s: %s%s%s", upstream_name(upstream), why,
                  passage->has_begun ? "; the response is cut" : "", is_down ? "; it gets no requests for a while" : "");
     unsigned tries = (unsigned)__builtin_popcount(passage->tried);
-    if (may_retry && tries < proxy->tries && upstream_choose(proxy, passage->tried, now_ms) != NULL) {
+    struct upstream *next = may_retry && tries < proxy->tries ? upstream_choose(proxy, passage->tried, now_ms) : NULL;
+    if (next != NULL) {
         passage->is_fresh = false;
-        try_upstream(passage);
+        passage->upstream = next;
+        send_to_upstream(passage);
         return;
     }
     passage_fail(passage, status, NULL);
@@ -238,14 +245,6 @@ static void send_to_upstream(struct passage *passage)
     set_passage_deadline(passage);
 }
 
-static void try_upstream(struct passage *passage)
-{
-    if (!passage->is_fresh) {
-        passage->upstream = upstream_choose(passage->proxy, passage->tried, reactor_now_ms(passage_reactor(passage)));
-    }
-    send_to_upstream(passage);
-}
-
 void passage_begin(struct proxy *proxy, struct exchange *exchange)
 {
     struct passage *passage = passage_take(proxy);
@@ -266,5 +265,6 @@ void passage_begin(struct proxy *proxy, struct exchange *exchange)
     exchange->on_gone = on_passage_gone;
     exchange->on_data = on_passage_data;
     exchange->on_drain = on_passage_drain;
-    try_upstream(passage);
+    passage->upstream = upstream_choose(proxy, 0, reactor_now_ms(passage_reactor(passage)));
+    send_to_upstream(passage);
 }

@@ -127,15 +127,23 @@ static bool is_nominated(const struct exchange *exchange, const char *name, size
     return false;
 }
 
-/* Whether Connection says more than what browsers say. */
+/* Whether Connection says more than what browsers say. A second such field counts as more. */
 static bool has_nominations(const struct exchange *exchange)
 {
-    size_t len = 0;
-    const char *value = exchange_known_field(exchange, FIELD_CONNECTION, &len);
-    if (value == NULL) {
+    const struct head *head = &exchange->head;
+    unsigned first = head->first[FIELD_CONNECTION];
+    if (first == 0) {
         return false;
     }
-    return !ascii_is(value, len, "keep-alive") && !ascii_is(value, len, "close");
+    for (unsigned i = first; i < head->field_count; i++) { /* those behind the first one */
+        const struct field *field = &head->fields[i];
+        if (ascii_is(exchange_text(exchange, field->name), field->name.len, "Connection")) {
+            return true;
+        }
+    }
+    const struct slice value = head->fields[first - 1].value;
+    const char *text = exchange_text(exchange, value);
+    return !ascii_is(text, value.len, "keep-alive") && !ascii_is(text, value.len, "close");
 }
 
 /* One protocol, as WebSockets and most others are asked for. A tunnel of HTTP/2 would take requests past our rules, and

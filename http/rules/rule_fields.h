@@ -20,9 +20,8 @@ struct rule_field {
 };
 
 /* Add a rule. A field is added where the response has none of that name, except Vary, which is added to one; with
- * replaces, it takes the place of those
- * that it has. Several lines of one name stand together. Returns 0, or with nothing changed -EINVAL, -ENOSPC or -ENOMEM
- * and a text in err that names the field. */
+ * replaces, it takes the place of those that the response has. Several lines of one name stand together. Returns 0, or
+ * with nothing changed -EINVAL, -ENOSPC or -ENOMEM and a text in err that names the field. */
 int rule_fields_add(struct rules **rules, const char *prefix, const struct rule_field *fields, size_t count,
                     bool replaces, char *err, size_t errlen);
 

@@ -34,9 +34,8 @@ struct rule_limit {
     uint64_t burst;       /* so many at a time, at most LIMITER_BURST_MAX; 0: as many as the number of rate */
     uint64_t concurrency; /* so many that are not over yet; 0: any number */
     const char *by;       /* NULL or "client": an address, or the /64 of IPv6; "header:NAME"; "user"; "host"; "all" */
-    uint64_t
-        rate_limit; /* bytes of a response a second, in place of the limit of that name; 0: the rule does not say */
-    int status;     /* of refusals, 400 to 599; 0: LIMIT_STATUS */
+    uint64_t rate_limit;  /* bytes of a response a second, instead of the limit of that name; 0: the rule says none */
+    int status;           /* of refusals, 400 to 599; 0: LIMIT_STATUS */
 };
 
 /* Add a rule. Returns 0; or with nothing changed -EINVAL, -ENOSPC or -ENOMEM, and a text in err that names the member

@@ -663,7 +663,7 @@ class App(SiteCase):
         self.ask("/version")
         stats = self.ask("/stats").json
         self.assertEqual(set(stats), {"accepted", "connections", "requests", "by_class", "bytes_sent",
-                                      "bytes_received", "timeouts", "lost", "stalls", "lua_memory", "uptime", "total",
+                                      "bytes_received", "limited", "timeouts", "lost", "stalls", "lua_memory", "uptime", "total",
                                       "workers"})
         self.assertGreaterEqual(stats["requests"], 1)
         self.assertGreaterEqual(stats["by_class"]["2xx"], 1)

@@ -132,6 +132,14 @@ class Headers(ProxyProtocolCase):
         self.assertEqual(lines[3], "127.0.0.1 - - - - - http")
         self.assertEqual(self.rejected(), [])
 
+    def test_ports_may_be_zero(self):
+        got = ask(self.addresses[0], b"PROXY TCP4 192.0.2.7 198.51.100.2 0 0\r\n")
+        self.assertEqual((got["peer"], got["proxy"]["server"]), ("192.0.2.7", "198.51.100.2"))
+        got = ask(self.addresses[0], b"PROXY TCP6 2001:db8::1 ::1 0 0\r\n")
+        self.assertEqual((got["peer"], got["proxy"]["server"]), ("2001:db8::1", "::1"))
+        self.assertEqual(self.access_lines(2), ["192.0.2.7 192.0.2.7 - 198.51.100.2 - - http",
+                                                "2001:db8::1 2001:db8::1 - ::1 - - http"])
+
     def test_items_are_shown(self):
         secured = b"\x07\0\0\0\0" + item(0x21, b"TLSv1.3") + item(0x22, b"alice") + item(0x23, b"SOME_CIPHER")
         got = ask(self.addresses[0], block(item(1, b"http/1.1") + item(2, b"example.org") + item(5, b"id-17") +

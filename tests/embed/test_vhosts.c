@@ -119,6 +119,8 @@ static void bad_hosts_are_refused_with_the_name_of_the_member(void **state)
     const struct evs_route no_path[] = {{.route = "GET", .serve = serve_length}, {.route = NULL}};
     const struct evs_mount no_slash[] = {{.prefix = "x", .dir = "/tmp"}, {.prefix = NULL}};
     const struct evs_proxy ftp[] = {{.prefix = "/p", .upstreams = first}, {.prefix = NULL}};
+    static const char *const url[] = {"http://127.0.0.1:1", NULL};
+    const struct evs_proxy limited[] = {{.prefix = "/p", .upstreams = url, .limits = &high}, {.prefix = NULL}};
     const struct evs_rule empty[] = {{.prefix = "/a"}, {.prefix = NULL}};
     const struct {
         struct evs_vhost vhost;
@@ -132,6 +134,7 @@ static void bad_hosts_are_refused_with_the_name_of_the_member(void **state)
         {{.names = good, .routes = no_path}, "evserve_config.hosts[1].routes[0]: \"GET\" must be methods and a path"},
         {{.names = good, .mounts = no_slash}, "evserve_config.hosts[1].mounts[0].prefix: static prefix \"x\""},
         {{.names = good, .proxies = ftp}, "evserve_config.hosts[1].proxies[0]"},
+        {{.names = good, .proxies = limited}, "evserve_config.hosts[1].proxies[0].limits: write_high_mark"},
         {{.names = good, .rules = empty}, "evserve_config.hosts[1].rules[0].prefix: the entry says nothing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

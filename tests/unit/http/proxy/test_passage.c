@@ -118,6 +118,8 @@ static void upstreams_get_what_the_client_meant(void **state)
          "X-Three: 3\r\nKeep-Alive: 5\r\nTE: gzip\r\nTrailer: x\r\nProxy-Authorization: x\r\nProxy: x\r\n"
          "Proxy-Connection: x\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
          "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nX-Three: 3\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nX-One: 1\r\nConnection: x-one\r\nX-Two: 2\r\n\r\n",
+         "GET / HTTP/1.1\r\nHost: a\r\nX-Two: 2\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
         {"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nx_forwarded_for: 6.6.6.6\r\nX-FORWARDED-PROTO: https\r\n"
          "X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\n"
          "Content_Length: 5\r\nTransfer_Encoding: chunked\r\nX-Request-Id: mine\r\nVia: 1.0 b\r\n\r\n",
@@ -589,6 +591,44 @@ static void without_room_for_a_connection_the_client_gets_503(void **state)
     assert_status(other, "503 200");
 }
 
+static void an_upstream_is_not_blamed_for_what_we_lack(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){.upstreams = two_upstreams, .upstream_count = 2, .tries = 1});
+    outbound.links.max = 1;
+    struct fake_peer *peer = client(), *other = client();
+    say(peer, GET("/x"));
+    struct fake_peer *upstream = upstream_of(first);
+    say(other, GET("/x")); /* the second one's turn */
+    assert_status(other, "503");
+    say(upstream, OK_HELLO);
+    outbound.links.max = 2;
+    int at_second = 0;
+    for (int i = 0; i < 2; i++) { /* both still have their turns */
+        say(peer, GET("/x"));
+        struct fake_peer *next = fake_server_next(second);
+        at_second += next != NULL;
+        say(next != NULL ? next : upstream, OK_HELLO);
+    }
+    assert_int_equal(at_second, 1);
+    assert_status(peer, "200 200 200");
+}
+
+static void a_retry_is_a_turn_like_any_other(void **state)
+{
+    (void)state;
+    static const char *const upstreams[] = {"http://127.0.0.1:3000", "http://127.0.0.1:3001", "http://127.0.0.1:3002"};
+    begin((struct proxy_options){.upstreams = upstreams, .upstream_count = 3});
+    struct fake_server *third = make_upstream(3002);
+    fake_server_set(first, FAKE_SERVER_FAILS, -ECONNREFUSED);
+    struct fake_peer *peer = client();
+    say(peer, GET("/x"));
+    say(upstream_of(second), OK_HELLO);
+    say(peer, GET("/x"));
+    say(upstream_of(third), OK_HELLO);
+    assert_status(peer, "200 200");
+}
+
 static void time_is_limited(void **state)
 {
     (void)state;
@@ -757,6 +797,8 @@ int main(void)
         PASSAGE_TEST(a_request_that_may_have_arrived_is_sent_twice_only_if_that_does_no_harm),
         PASSAGE_TEST(when_all_upstreams_fail_the_client_gets_502),
         PASSAGE_TEST(without_room_for_a_connection_the_client_gets_503),
+        PASSAGE_TEST(an_upstream_is_not_blamed_for_what_we_lack),
+        PASSAGE_TEST(a_retry_is_a_turn_like_any_other),
         PASSAGE_TEST(time_is_limited),
         PASSAGE_TEST(a_client_that_leaves_takes_the_upstream_along),
         PASSAGE_TEST(too_many_interim_responses_are_502),
