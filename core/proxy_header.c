@@ -40,8 +40,9 @@ enum {
     CLIENT_HAS_TLS = 0x01,         /* the client speaks TLS */
     CLIENT_HAS_CERTIFICATE = 0x06, /* and has presented a certificate, here or when its session began */
     ALPN_TEXT_MAX = 255,           /* RFC 7301, section 3.1 */
-    CRC32C_POLY = 0x82f63b78u,     /* reflected */
 };
+
+static const uint32_t crc32c_poly = 0x82f63b78u; /* reflected */
 
 static const char proxy_signature[] = "\r\n\r\n\0\r\nQUIT\n";
 static const char proxy_line_begin[] = "PROXY ";
@@ -159,7 +160,7 @@ static uint32_t crc32c_of(const char *data, size_t len, size_t crc_at)
     for (size_t i = 0; i < len; i++) {
         crc ^= i >= crc_at && i < crc_at + 4 ? 0U : (uint8_t)data[i];
         for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (crc & 1 ? (uint32_t)CRC32C_POLY : 0U);
+            crc = crc >> 1 ^ (crc & 1 ? crc32c_poly : 0U);
         }
     }
     return ~crc;
