@@ -4,6 +4,7 @@
 
 #include "lua/bind_proxy.h"
 
+#include "core/log.h"
 #include "core/sys.h"
 #include "http/proxy/proxy.h"
 #include "http/router.h"
@@ -249,11 +250,23 @@ static int proxy_add(lua_State *L)
     return 0;
 }
 
+/* proxy_warn(text): once, though each thread runs the script. */
+static int proxy_warn(lua_State *L)
+{
+    const struct script *script = script_of(L);
+    const char *text = luaL_checkstring(L, 1);
+    if (!script->is_repeat) {
+        log_write(script->log, LOG_WARN, "%s", text);
+    }
+    return 0;
+}
+
 void bind_proxy(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"proxy_names", proxy_names},
         {"proxy", proxy_add},
+        {"proxy_warn", proxy_warn},
         {NULL, NULL},
     };
     luaL_register(L, NULL, functions);

@@ -191,6 +191,7 @@ end
 -- Groups. A group has a prefix, its own middleware, and the group it was created in; app itself is the outermost.
 
 local root = { prefix = "", middleware = {}, what = "app." }
+shared.root = root
 local named = {} -- by name: the route's pattern and place
 
 local function check_name(what, name)
@@ -281,8 +282,8 @@ local function open_group(target, group)
     function target.use(fn)
         begin(group.what .. "use", fn)
         check_function(group.what .. "use", fn)
-        if group.refuse_middleware then -- prelude_proxy.lua
-            group.refuse_middleware(group.what .. "use")
+        if group.on_middleware then -- prelude_proxy.lua
+            group.on_middleware(group.what .. "use")
         end
         table.insert(group.middleware, fn)
     end

@@ -184,4 +184,4 @@ shared.add_scope_function("limit", function(scope, what, prefix, limit)
     core.rule_limit(scope.host, what, whole, limit.rate, limit.burst, limit.concurrency, limit.by, limit.status, bytes)
 end)
 
-shared.open_scope(app, { what = "app.", prefix = "" })
+shared.open_scope(app, shared.root)

@@ -52,6 +52,7 @@ local app = {}
 ---@field host? string the Host field for upstreams; "upstream": that of its URL; default: the client's
 ---@field headers? table<string, string|false> fields of the request that are set, or removed
 ---@field strip_prefix? boolean the upstream sees the path without the prefix
+---@field middleware? false confirms that no middleware runs for these requests
 ---@field keepalive? integer|false idle connections that each thread keeps to an upstream; default 64
 ---@field tries? integer upstreams that a request is sent to at most; default: all
 ---@field max_fails? integer failures in a row after which an upstream gets no requests for fail_timeout; default 1

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import subprocess
 import time
 import unittest
 
@@ -101,6 +102,7 @@ class Refused(unittest.TestCase):
             f'app.proxy("/a", {url}, {{ host = "a b" }})': "host: a name such as",
             f'app.proxy("/a", {url}, {{ verify = 1 }})': "verify: true or false expected",
             f'app.proxy("/a", {url}, {{ client_cert = "x" }})': "client_cert: a table",
+            f'app.proxy("/a", {url}, {{ middleware = true }})': "middleware: false expected",
             f'app.proxy("/a", {url}, {{ jit = true }})': "jit is about handlers in Lua",
             f'app.proxy("/a", {url}) app.proxy("/a/", {url})': "already registered",
             f'{group} api.use(function() end) api.proxy("/a", {url})': "middleware of a group does not run",
@@ -111,6 +113,32 @@ class Refused(unittest.TestCase):
                 done = evtest.run(lua_site.EVSERVE, "--listen", "127.0.0.1:0", path)
                 self.assertIn(why, done.stderr)
                 self.assertNotEqual(done.returncode, 0)
+
+    def test_middleware_that_does_not_run_is_warned_of(self):
+        proxy = 'app.proxy("/a", "http://127.0.0.1:1")'
+        known = 'app.proxy("/a", "http://127.0.0.1:1", { middleware = false })'
+        use = "app.use(function(req, nxt) return nxt() end)"
+        host = 'local site = app.host "a.example"\n'
+        words = "middleware of {}use does not run for requests below"
+        for text, lines in {
+            f"{use}\n{proxy}": {2: words.format("app.")},
+            f"{proxy}\n{use} {use}": {1: words.format("app.")},
+            f'{proxy}\n{proxy.replace("/a", "/b")}\n{use}': {1: words.format("app."), 2: words.format("app.")},
+            f'{use}\napp.group("/x").{proxy[4:]}': {2: words.format("app.")},
+            f"{host}{use.replace('app.', 'site.')}\n{proxy.replace('app.', 'site.')}": {3: words.format("host.")},
+            f"{host}{use}\n{proxy.replace('app.', 'site.')}": {},
+            f"{use}\n{known}\n{use}": {},
+            f'local api = app.group "/x"\n{known.replace("app.", "api.")} {use.replace("app.", "api.")}': {},
+            proxy: {},
+        }.items():
+            with self.subTest(text), lua_site.script(text) as path:
+                done = subprocess.run([lua_site.EVSERVE, "--check", "site.lua"], capture_output=True, text=True, check=False,
+                                      cwd=os.path.dirname(path), timeout=20)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                said = [line for line in done.stderr.splitlines() if "middleware" in line]
+                self.assertEqual(len(said), len(lines), done.stderr)
+                for line, why in lines.items():  # the script has a line before these
+                    self.assertTrue(any(f"site.lua:{line + 1}: " in each and why in each for each in said), done.stderr)
 
 
 if __name__ == "__main__":
