@@ -247,6 +247,13 @@ static void send_to_upstream(struct passage *passage)
 
 void passage_begin(struct proxy *proxy, struct exchange *exchange)
 {
+    if (proxied_head_circles(exchange)) {
+        exchange_log(exchange, LOG_WARN, proxy,
+                     "Via names evserve %d times: the upstream %s leads back here; the client gets 508",
+                     (int)PROXY_HOPS_MAX, upstream_name(&proxy->upstreams[0]));
+        response_error(exchange, 508, NULL);
+        return;
+    }
     struct passage *passage = passage_take(proxy);
     if (passage != NULL && proxy->block == NULL) {
         proxy->block = mem_alloc(PROXY_BLOCK);

@@ -105,7 +105,7 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
     }
     passage->status = head->status;
     passage->keep_ms = KEPT_IDLE_MS;
-    if (proxied_fields_add(exchange, head, data, &passage->keep_ms) < 0) {
+    if (proxied_fields_add(exchange, passage->proxy, passage->upstream, head, data, &passage->keep_ms) < 0) {
         passage_lack_memory(passage);
         return false;
     }
@@ -137,7 +137,8 @@ static bool begin_proxied_response(struct passage *passage, const char *data, co
  * are those of the head, and len bytes lie behind it. The passage is gone when this returns. */
 static void switch_protocols(struct passage *passage, const char *data, const char *early, size_t len)
 {
-    int rv = proxied_upgrade_accept(passage->exchange, passage->proxy, passage->link, &passage->head, data, early, len);
+    int rv = proxied_upgrade_accept(passage->exchange, passage->proxy, passage->upstream, passage->link, &passage->head,
+                                    data, early, len);
     if (rv == -EPROTO) {
         fail_malformed(passage, "it switches to a protocol that was not asked for");
     } else if (rv < 0) {
@@ -191,7 +192,8 @@ static int take_upstream_head(struct passage *passage, const char **data, size_t
         if (head->status >= 200) {
             return begin_proxied_response(passage, bytes, *data, *len) ? 1 : -1;
         }
-        if (head->status != 100 && proxied_fields_interim(passage->exchange, head, bytes) < 0) {
+        if (head->status != 100 &&
+            proxied_fields_interim(passage->exchange, passage->proxy, passage->upstream, head, bytes) < 0) {
             passage_lack_memory(passage);
             return -1;
         }

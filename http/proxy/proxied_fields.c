@@ -8,6 +8,8 @@
 #include "http/client/fetch_head.h"
 #include "http/exchange.h"
 #include "http/head_text.h"
+#include "http/proxy/proxied_location.h"
+#include "http/proxy/proxy_state.h"
 #include "http/response_fields.h"
 
 #include <string.h>
@@ -92,13 +94,53 @@ static bool has_rival(const struct exchange *exchange, const char *name, size_t 
            response_added_field(exchange, name, len, &ignored) != NULL;
 }
 
-int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head, const char *data, uint32_t *keep_ms)
+/* What clients and the upstream call the same places. */
+static struct proxied_places places_of(const struct exchange *exchange, const struct proxy *proxy,
+                                       const struct upstream *upstream)
+{
+    struct proxied_places places = {
+        .authority = upstream->url.authority,
+        .authority_len = upstream->url.authority_len,
+        .base = upstream->base,
+        .base_len = upstream->base_len,
+        .prefix = proxy->prefix,
+        .prefix_len = proxy->prefix_len,
+        .is_secured = upstream->url.is_secured,
+        .is_client_secured = strcmp(exchange_scheme(exchange), "https") == 0,
+    };
+    if (proxy->host != NULL) {
+        places.host = proxy->host;
+        places.host_len = strlen(proxy->host);
+    } else if (!proxy->sends_upstream_host) {
+        places.host = exchange_text(exchange, exchange->head.authority);
+        places.host_len = exchange->head.authority.len;
+    }
+    return places;
+}
+
+/* Bytes by which the values of a head may grow. */
+static size_t room_for_locations(const struct fetch_head *head, const char *data, const struct proxy *proxy)
 {
     struct fetch_head_walk walk = {0};
     struct field field;
+    size_t room = 0;
+    while (fetch_head_next(head, data, &walk, &field)) {
+        if (proxied_location_is_in(data + field.name.offset, field.name.len)) {
+            room += 3 * proxy->prefix_len + PROXIED_LOCATION_EXTRA;
+        }
+    }
+    return room;
+}
+
+int proxied_fields_add(struct exchange *exchange, const struct proxy *proxy, const struct upstream *upstream,
+                       const struct fetch_head *head, const char *data, uint32_t *keep_ms)
+{
+    const size_t room = room_for_locations(head, data, proxy);
+    struct fetch_head_walk walk = {0};
+    struct field field;
     int error = 0;
-    char *start = write_buffer_reserve(&exchange->fields, (size_t)head->len + 2 * (size_t)head->field_count, SIZE_MAX,
-                                       &error);
+    char *start = write_buffer_reserve(&exchange->fields, (size_t)head->len + 2 * (size_t)head->field_count + room,
+                                       SIZE_MAX, &error);
     if (start == NULL) {
         return error;
     }
@@ -118,7 +160,12 @@ int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head,
         at = put(at, name, len);
         *at++ = ':';
         *at++ = ' ';
-        at = put(at, value, field.value.len);
+        if (room > 0 && proxied_location_is_in(name, len)) {
+            struct proxied_places places = places_of(exchange, proxy, upstream);
+            at = proxied_location_put(at, &places, name, value, field.value.len);
+        } else {
+            at = put(at, value, field.value.len);
+        }
         *at++ = '\r';
         *at++ = '\n';
     }
@@ -126,12 +173,13 @@ int proxied_fields_add(struct exchange *exchange, const struct fetch_head *head,
     return 0;
 }
 
-int proxied_fields_interim(struct exchange *exchange, const struct fetch_head *head, const char *data)
+int proxied_fields_interim(struct exchange *exchange, const struct proxy *proxy, const struct upstream *upstream,
+                           const struct fetch_head *head, const char *data)
 {
     struct write_buffer *fields = &exchange->fields;
     size_t before = write_buffer_len(fields);
     uint32_t ignored = 0;
-    int rv = proxied_fields_add(exchange, head, data, &ignored);
+    int rv = proxied_fields_add(exchange, proxy, upstream, head, data, &ignored);
     if (rv == 0) {
         size_t len = write_buffer_len(fields) - before;
         const char *lines = len == 0 ? "" : write_buffer_data(fields) + before;

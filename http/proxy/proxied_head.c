@@ -28,6 +28,8 @@ enum {
     VALUES_MAX = 64,       /* bytes of a short value: an address, a scheme */
 };
 
+static const char via_name[] = "evserve"; /* what Via calls us */
+
 /* Whether a name is that of a field of ours, in any case, also with '_' for '-', as CGI writes names. */
 static bool is_named(const char *name, const char *ours, size_t len)
 {
@@ -144,6 +146,42 @@ static bool has_nominations(const struct exchange *exchange)
     const struct slice value = head->fields[first - 1].value;
     const char *text = exchange_text(exchange, value);
     return !ascii_is(text, value.len, "keep-alive") && !ascii_is(text, value.len, "close");
+}
+
+/* How often a value of Via, "1.1 one, 1.1 two (text)", names us. */
+static unsigned count_own_hops(const char *value, size_t len)
+{
+    unsigned count = 0;
+    for (const char *at = value, *end = value + len; at < end;) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma == NULL ? end : comma;
+        while (at < stop && (*at == ' ' || *at == '\t')) {
+            at++;
+        }
+        const char *name = memchr(at, ' ', (size_t)(stop - at));
+        while (name != NULL && name < stop && *name == ' ') {
+            name++;
+        }
+        size_t left = name == NULL ? 0 : (size_t)(stop - name);
+        bool is_ours = left >= sizeof via_name - 1 && ascii_equals(name, via_name, sizeof via_name - 1) &&
+                       (left == sizeof via_name - 1 || name[sizeof via_name - 1] == ' ');
+        count += is_ours ? 1 : 0;
+        at = comma == NULL ? end : comma + 1;
+    }
+    return count;
+}
+
+bool proxied_head_circles(const struct exchange *exchange)
+{
+    const struct head *head = &exchange->head;
+    unsigned count = 0;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        const struct field *field = &head->fields[i];
+        if (field->name.len == 3 && ascii_equals(exchange_text(exchange, field->name), "Via", 3)) {
+            count += count_own_hops(exchange_text(exchange, field->value), field->value.len);
+        }
+    }
+    return count >= PROXY_HOPS_MAX;
 }
 
 /* One protocol, as WebSockets and most others are asked for. A tunnel of HTTP/2 would take requests past our rules, and
@@ -320,7 +358,10 @@ static char *put_own_fields(char *at, struct exchange *exchange, const struct pr
         at = put_text(at, request_id(exchange));
         at = put(at, "\r\n", 2);
     }
-    return says(proxy, "Via") ? put_text(at, "Via: 1.1 evserve\r\n") : at; /* RFC 9110 section 7.6.3: must */
+    if (says(proxy, "Via")) { /* RFC 9110 section 7.6.3: must */
+        at = put_proxied_line(at, "Via", 3, "1.1 evserve", 11);
+    }
+    return at;
 }
 
 static char *put_client_fields(char *at, const struct exchange *exchange, const struct proxy *proxy, unsigned sources)

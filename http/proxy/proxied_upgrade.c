@@ -33,8 +33,9 @@ static const char *only_field(const struct fetch_head *head, const char *data, c
     return value;
 }
 
-int proxied_upgrade_accept(struct exchange *exchange, const struct proxy *proxy, struct link *link,
-                           const struct fetch_head *head, const char *data, const char *early, size_t len)
+int proxied_upgrade_accept(struct exchange *exchange, const struct proxy *proxy, const struct upstream *upstream,
+                           struct link *link, const struct fetch_head *head, const char *data, const char *early,
+                           size_t len)
 {
     size_t asked_len = 0, given_len = 0;
     uint32_t ignored = UINT32_MAX;
@@ -46,7 +47,7 @@ int proxied_upgrade_accept(struct exchange *exchange, const struct proxy *proxy,
     char name[TUNNEL_NAME_MAX + 1];
     memcpy(name, given, given_len);
     name[given_len] = '\0';
-    int rv = proxied_fields_add(exchange, head, data, &ignored);
+    int rv = proxied_fields_add(exchange, proxy, upstream, head, data, &ignored);
     const struct tunnel_plan plan = {
         .link = link,
         .name = name,

@@ -31,6 +31,7 @@ enum {
     PROXY_FAIL_TIMEOUT_MS = 10000,    /* fail_timeout_ms, */
     PROXY_KEEPALIVE = 64,             /* and keepalive */
     PROXY_TIMEOUT_MAX_MS = 86400000,  /* of all four times: a day */
+    PROXY_HOPS_MAX = 10,              /* how often Via may name evserve: what comes then is a 508 */
     PROXY_RESPONSE_HEAD_MAX = 1 << 16 /* bytes of an upstream's head: a longer one is a 502 */
 };
 

@@ -7,6 +7,7 @@
  *   passage.c          an exchange on its way through, with the other passage*.c: sending, receiving, the end
  *   proxied_head.c     the request for the upstream, as bytes
  *   proxied_fields.c   the fields of its response, for the client
+ *   proxied_location.c where redirects and cookies lead
  *   proxy_metrics.c    what the metrics say of upstreams
  *   upstream.c         which upstream is next, and which has failed
  *   proxied_upgrade.c  upstreams that agree to another protocol
