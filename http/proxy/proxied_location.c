@@ -91,7 +91,7 @@ static enum location_kind kind_of_location(const struct proxied_places *places, 
 }
 
 /* Put a URL for the client. */
-static char *put_location(char *at, const struct proxied_places *places, const char *url, size_t len)
+static char *put_proxied_url(char *at, const struct proxied_places *places, const char *url, size_t len)
 {
     size_t start;
     enum location_kind kind = kind_of_location(places, url, len, &start);
@@ -193,6 +193,6 @@ char *proxied_location_put(char *at, const struct proxied_places *places, const 
         return put(at, value, len);
     }
     at = put(at, value, (size_t)(url - value));
-    at = put_location(at, places, url, (size_t)(url_end - url));
+    at = put_proxied_url(at, places, url, (size_t)(url_end - url));
     return put(at, url_end, (size_t)(end - url_end));
 }
