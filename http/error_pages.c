@@ -50,25 +50,27 @@ static struct cached_file *find_page_file(const struct exchange *exchange, const
     return rv < 0 ? NULL : file;
 }
 
-static bool send_file_page(struct exchange *exchange, const struct error_pages *pages, int status)
+/* Respond with the page, if there is one with a file. Fields about the content that it takes the place of are gone. */
+static bool send_page_file(struct exchange *exchange, const struct error_pages *pages, struct error_page *page,
+                           int status)
 {
-    struct error_page *page = find_page(pages, status);
     struct cached_file *file = page == NULL ? NULL : find_page_file(exchange, pages, page);
-    if (file != NULL) {
-        representation_send(exchange, status, file, NULL);
-    }
-    return file != NULL;
-}
-
-bool error_pages_replace(struct exchange *exchange, const struct error_pages *pages, int status)
-{
-    struct error_page *page = find_page(pages, status);
-    struct cached_file *file = page == NULL || !page->for_proxied ? NULL : find_page_file(exchange, pages, page);
     if (file != NULL) {
         response_drop_content_fields(exchange);
         representation_send(exchange, status, file, NULL);
     }
     return file != NULL;
+}
+
+static bool send_page_of_status(struct exchange *exchange, const struct error_pages *pages, int status)
+{
+    return send_page_file(exchange, pages, find_page(pages, status), status);
+}
+
+bool error_pages_replace(struct exchange *exchange, const struct error_pages *pages, int status)
+{
+    struct error_page *page = find_page(pages, status);
+    return page != NULL && page->for_proxied && send_page_file(exchange, pages, page, status);
 }
 
 /* Setting up. */
@@ -149,7 +151,7 @@ int error_pages_add(struct error_pages **pages, struct file_cache *cache, int ba
         if (*pages == NULL) {
             return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
         }
-        (*pages)->send = send_file_page;
+        (*pages)->send = send_page_of_status;
         (*pages)->cache = cache;
         (*pages)->base_fd = base_fd;
     }

@@ -22,8 +22,8 @@ enum {
 struct error_page;
 
 struct error_pages {
-    /* Respond with the page of a status, if there is one; the fields that were added go along. Returns whether it has
-     * responded. For http/response.c, which cannot know files. */
+    /* Respond with the page of a status, if there is one; the fields that were added go along, except those about
+     * content. Returns whether it has responded. For http/response.c, which cannot know files. */
     bool (*send)(struct exchange *exchange, const struct error_pages *pages, int status);
 
     struct file_cache *cache; /* borrowed */

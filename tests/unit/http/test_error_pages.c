@@ -110,6 +110,28 @@ static void fields_of_the_error_stay_and_those_of_the_file_do_not(void **state)
     assert_false(output_has(peer, "<p>"));
 }
 
+static void serve_bare_with_fields(struct exchange *exchange, void *ctx)
+{
+    (void)ctx;
+    response_add_field(exchange, "Content-Encoding", 16, "gzip", 4);
+    response_add_field(exchange, "X-A", 3, "1", 1);
+    response_send(exchange, 404, NULL, NULL, 0);
+}
+
+static void fields_about_content_that_a_handler_has_not_sent_are_not_those_of_the_page(void **state)
+{
+    (void)state;
+    static const struct handler handler = {.serve = serve_bare_with_fields};
+    tree_add_file(&scene.tree, "e.html", "<p>");
+    add("404", "e.html");
+    add_route(METHOD_GET, "/fields", &handler);
+    scene_start();
+    struct fake_peer *peer = client();
+    say(peer, GET("/fields"));
+    assert_true(output_has(peer, "\r\nX-A: 1\r\n"));
+    assert_false(output_has(peer, "Content-Encoding"));
+}
+
 static void conditions_and_ranges_are_not_for_error_pages(void **state)
 {
     (void)state;
@@ -276,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCENE_TEST(errors_get_their_pages),
         SCENE_TEST(fields_of_the_error_stay_and_those_of_the_file_do_not),
+        SCENE_TEST(fields_about_content_that_a_handler_has_not_sent_are_not_those_of_the_page),
         SCENE_TEST(conditions_and_ranges_are_not_for_error_pages),
         SCENE_TEST(a_page_may_change_come_and_go),
         SCENE_TEST(a_large_page_is_sent_from_its_file),
