@@ -18,8 +18,11 @@
 #include <string.h>
 
 enum {
-    SLOW_PATH_MAX = 1024, /* bytes of a path in a line, with its NUL; a longer one is cut */
-    SLOW_NUMBER_MAX = 32, /* bytes of a number as text */
+    SLOW_PATH_MAX = 1024,              /* bytes of a path in a line, with its NUL; a longer one is cut */
+    SLOW_NUMBER_MAX = 32,              /* bytes of a number as text */
+    SLOW_UPSTREAM_MAX = 320,           /* of what is said of an upstream: a longer name is cut */
+    SLOW_FIELDS = 10,                  /* of each line, */
+    SLOW_FIELDS_MAX = SLOW_FIELDS + 3, /* and of one of a proxied request for a host with names */
     MS_NS = 1000000,
 };
 
@@ -154,6 +157,16 @@ static void format_target(char text[SLOW_PATH_MAX], const struct exchange *excha
     format_path(text, sent, query == NULL ? target.len : (size_t)(query - sent));
 }
 
+/* The server that app.proxy has asked, and how long that took, as text; or "". seconds has the number. */
+static void format_upstream(const struct exchange *exchange, char *text, size_t len, char seconds[SLOW_NUMBER_MAX])
+{
+    text[0] = seconds[0] = '\0';
+    if (exchange->is_proxied) {
+        format_seconds(seconds, (int64_t)exchange->upstream.ms * MS_NS);
+        snprintf(text, len, ", upstream %s took %s", exchange->upstream.address, seconds);
+    }
+}
+
 __attribute__((noinline)) static void write_line(struct exchange *exchange, enum outcome_end end, int64_t total_ns)
 {
     static const char other[] = "other requests"; /* the place of those without a route */
@@ -161,6 +174,7 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
     const int64_t *spent_ns = exchange->slow.spent_ns;
     const char *host = exchange->vhost->name;
     char method[64], path[SLOW_PATH_MAX], as_sent[SLOW_PATH_MAX], responder[ROUTE_PATTERN_MAX + 256];
+    char upstream[SLOW_UPSTREAM_MAX], upstream_seconds[SLOW_NUMBER_MAX];
     char numbers[SLOW_PARTS][SLOW_NUMBER_MAX], total[SLOW_NUMBER_MAX], status[SLOW_NUMBER_MAX];
     const struct slice sent = exchange->head.method_text;
     snprintf(method, sizeof method, "%.*s", (int)sent.len, exchange_text(exchange, sent));
@@ -168,7 +182,8 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
     format_path(path, exchange->path, exchange->path_len);
     format_target(as_sent, exchange);
     format_responder(exchange, route, responder, sizeof responder);
-    const struct log_field fields[] = {
+    format_upstream(exchange, upstream, sizeof upstream, upstream_seconds);
+    struct log_field fields[SLOW_FIELDS_MAX] = {
         {.name = "method", .text = method},
         {.name = "path", .text = path},
         {.name = "status", .text = status, .is_number = true},
@@ -179,14 +194,20 @@ __attribute__((noinline)) static void write_line(struct exchange *exchange, enum
         {"sending", format_seconds(numbers[SLOW_SENDING], spent_ns[SLOW_SENDING]), true},
         {.name = "route", .text = route == NULL ? "" : route->pattern},
         {.name = "place", .text = route == NULL ? "" : route->where},
-        {.name = "host", .text = host == NULL ? "" : host}, /* last: only of a host with names */
     };
-    exchange_log_fields(exchange, LOG_WARN, route == NULL ? other : (const void *)&route->where, fields,
-                        sizeof fields / sizeof fields[0] - (host == NULL ? 1 : 0),
-                        "slow: %s %s took %s s (reading %s, handler %s, waiting %s, sending %s), %s%s%s%s%s", method,
+    unsigned count = SLOW_FIELDS;
+    if (exchange->is_proxied) {
+        fields[count++] = (struct log_field){.name = "upstream", .text = exchange->upstream.address};
+        fields[count++] = (struct log_field){"upstream_time", upstream_seconds, true};
+    }
+    if (host != NULL) { /* it has names */
+        fields[count++] = (struct log_field){.name = "host", .text = host};
+    }
+    exchange_log_fields(exchange, LOG_WARN, route == NULL ? other : (const void *)&route->where, fields, count,
+                        "slow: %s %s took %s s (reading %s, handler %s, waiting %s, sending %s), %s%s%s%s%s%s", method,
                         as_sent, total, numbers[SLOW_READING], numbers[SLOW_HANDLER], numbers[SLOW_WAITING],
                         numbers[SLOW_SENDING], exchange->status == 0 ? "no response" : status, end_text(end), responder,
-                        host == NULL ? "" : ", host ", host == NULL ? "" : host);
+                        upstream, host == NULL ? "" : ", host ", host == NULL ? "" : host);
 }
 
 void slow_log_end(struct exchange *exchange, enum outcome_end end)

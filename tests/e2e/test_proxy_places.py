@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import time
 import unittest
 
 import evtest
@@ -59,6 +61,34 @@ class Places(unittest.TestCase):
                                     ("1.1 Evserve (text),1.1  evserve," * 5, 508), ("", 200), (",,", 200)):
                     with self.subTest(via):
                         self.assertEqual(client.ask("GET", "/text", [("Via", via)]).status, status)
+
+    def test_when_all_are_down_the_first_one_that_is_back_is_used(self):
+        ports = [closed_port(), closed_port()]
+        site = 'app.proxy("/", { os.getenv "ONE", os.getenv "TWO" }, { fail_timeout = "1h", keepalive = false })'
+        env = {name: f"http://127.0.0.1:{port}" for name, port in zip(("ONE", "TWO"), ports)}
+        with serve(site, **env) as server, Client(server) as client:
+            for _ in range(3):
+                self.assertEqual(client.ask("GET", "/text").status, 502)
+            self.assertEqual(len([line for line in server.lines if "no requests for a while" in line]), 2)
+            for port in ports:
+                with Origin(address=("127.0.0.1", port)):
+                    for _ in range(3):
+                        self.assertEqual(client.ask("GET", "/text").status, 200)
+                self.assertEqual(client.ask("GET", "/text").status, 502)
+
+    def test_lines_about_slow_requests_name_the_upstream(self):
+        def wait(connection, request):
+            time.sleep(0.2)
+            connection.respond(200, "late")
+
+        with Origin({"/late": wait}) as origin:
+            site = 'app.proxy("/", os.getenv "UPSTREAM", { log_slow = 150 })'
+            with serve(site, UPSTREAM=origin.url) as server, Client(server) as client:
+                self.assertEqual(client.ask("GET", "/late").text, "late")
+                evtest.wait_until(lambda: any("slow: " in line for line in server.lines), "the line")
+                line = next(line for line in server.lines if "slow: " in line)
+                name = re.escape(origin.url.removeprefix("http://").rstrip("/"))
+                self.assertRegex(line, rf", route /\*rest \(site\.lua:\d+\), upstream {name} took \d\.\d\d\d")
 
 
 if __name__ == "__main__":
