@@ -359,7 +359,7 @@ static struct redirects *find_redirects(struct rules **rules, int *error, char *
 int rule_redirect_add(struct rules **rules, const char *pattern, const char *target, int status, const char *where,
                       char *err, size_t errlen)
 {
-    struct redirect *redirect;
+    struct redirect *redirect = NULL;
     int rv = make_redirect(&redirect, pattern, target, status, err, errlen);
     if (rv < 0) {
         return rv;
