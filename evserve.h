@@ -283,17 +283,17 @@ struct evs_mount {
 
 /* ---- Reverse proxy ---- */
 
-/* Requests below a prefix, with every method, go to another server (an upstream), and its responses to the clients, both
- * as they come. evserve_start() copies all of it:
+/* Requests below a prefix, with every method, go to another server (an upstream), and its responses to the clients,
+ * both as they come. evserve_start() copies all of it:
  *
  *     static const char *const upstreams[] = {"http://127.0.0.1:3000", NULL};
  *     static const struct evs_proxy proxies[] = {{.prefix = "/api", .upstreams = upstreams}, {.prefix = NULL}};
  *
  * Routes and files with a more specific path come first. An upstream gets the request as the client sent it, except for
- * fields about the connection, and with X-Forwarded-For, -Proto and -Host, X-Request-Id and Via. If nothing of a response
- * has come, and the request did not reach the upstream or may be repeated, another upstream is asked. Without a response
- * the client gets 502, 503 or 504, and the log says why. WebSockets pass through. deny_connect and allow_connect
- * hold. */
+ * fields about the connection, and with X-Forwarded-For, -Proto and -Host, X-Request-Id and Via. If nothing of a
+ * response has come, and the request did not reach the upstream or may be repeated, another upstream is asked. Without
+ * a response the client gets 502, 503 or 504, and the log says why. WebSockets pass through. deny_connect and
+ * allow_connect hold. */
 struct evs_proxy {
     const char *prefix;           /* "/api" or "/"; NULL ends the array */
     const char *const *upstreams; /* URLs, at most 32, ended by NULL: "http://127.0.0.1:3000", "https://app.internal",
@@ -338,29 +338,29 @@ struct evs_proxy {
  *     };
  *
  * A prefix is compared by whole segments, case-sensitive: "/admin" holds for "/admin" and "/admin/x", not for
- * "/administrator". All rules whose prefix fits apply; where two contradict each other, the longer prefix decides. Rules
- * come before routes, and before config.before. They are added to those of the script: where both say something about
- * the same prefix, the host's are asked first, and redirects from the same path are a mistake. At most 1000, those of
- * the script included. */
+ * "/administrator". All rules whose prefix fits apply; where two contradict each other, the longer prefix decides.
+ * Rules come before routes, and before config.before. They are added to those of the script: where both say something
+ * about the same prefix, the host's are asked first, and redirects from the same path are a mistake. At most 1000,
+ * those of the script included. */
 struct evs_rule {
     const char *prefix; /* "/" or "/admin"; NULL ends the array. For redirect_to a pattern, as that of a route */
 
     /* Redirect paths that fit the pattern, for all methods, to a path or a URL, percent-encoded, in which ":name" and
-     * "*rest" stand for what the pattern has matched. The query of the request is kept. At most 10000. redirect_status is
-     * 301 (the default), 302, 303, 307 or 308; or 410 without redirect_to: what was there is gone. */
+     * "*rest" stand for what the pattern has matched. The query of the request is kept. At most 10000. redirect_status
+     * is 301 (the default), 302, 303, 307 or 308; or 410 without redirect_to: what was there is gone. */
     const char *redirect_to;
     int redirect_status;
 
-    /* Fields for all responses, error pages included, which a NULL name ends. They are added where the response has none
-     * of that name (Vary is added to one), or, with replace_headers, take the place of those it has. A NULL value drops
-     * the field. At most 64 lines, 8 KiB. */
+    /* Fields for all responses, error pages included, which a NULL name ends. They are added where the response has
+     * none of that name (Vary is added to one), or, with replace_headers, take the place of those it has. A NULL value
+     * drops the field. At most 64 lines, 8 KiB. */
     const struct evs_field *headers;
     int replace_headers;
 
     /* Cache-Control of responses to GET and HEAD with 200, 206 or 304 that have none: entries whose name is the last
      * segment of the path ("*.css") or a media type ("text/html"), with * for any text, and whose value is a
-     * time, directives, or both: "30d", "no-cache", "1y, immutable". Names come before media types, and of each the more
-     * exact one. A NULL name ends them; at most 64. */
+     * time, directives, or both: "30d", "no-cache", "1y, immutable". Names come before media types, and of each the
+     * more exact one. A NULL name ends them; at most 64. */
     const struct evs_field *cache;
 
     /* Which clients may ask; others get 403. Addresses and networks, separated by commas, "unix:" or "all". With allow,
@@ -368,14 +368,14 @@ struct evs_rule {
     const char *allow, *deny;
 
     /* Ask for a name and a password (RFC 7617): requests get 401 until they bring ones that are in the password file
-     * basic_auth, as "htpasswd" writes it ("" lets everybody in, below a prefix that does not), or for which authenticate
-     * returns 1. Of several such rules that fit, the one with the longest prefix decides alone. The handler finds the
-     * name with evs_user(). Over plain HTTP, everybody on the way can read the password.
+     * basic_auth, as "htpasswd" writes it ("" lets everybody in, below a prefix that does not), or for which
+     * authenticate returns 1. Of several such rules that fit, the one with the longest prefix decides alone. The
+     * handler finds the name with evs_user(). Over plain HTTP, everybody on the way can read the password.
      *
      * The file is read again when it changes; a file that cannot be read, or is not valid, leaves the passwords as they
      * were, with a line in the log. Hashes: bcrypt ("htpasswd -B"), SHA-256, SHA-512, yescrypt, "$apr1$", "{SHA}",
-     * "{SSHA}". They are computed on up to 4 threads, never on the loop. Of requests that wait for one, 256 may; further
-     * ones get 503.
+     * "{SSHA}". They are computed on up to 4 threads, never on the loop. Of requests that wait for one, 256 may;
+     * further ones get 503.
      *
      * authenticate is called on the thread that serves the request, once the head is there, and must not block. It may
      * respond itself. user and password are valid during the call. realm is shown to the user; NULL: "Restricted". */
@@ -678,8 +678,8 @@ struct evserve_config {
     uint64_t stream_timeout_ms;
 
     /* Called once for each request with a valid head and path, before it is routed, except for challenges of acme, on
-     * addresses that redirect to HTTPS, and where a rule has responded: for authentication, CORS, redirects, or a header
-     * field in every response.
+     * addresses that redirect to HTTPS, and where a rule has responded: for authentication, CORS, redirects, or a
+     * header field in every response.
      *
      * Return 0 to let the request go on. Header fields that were added are then in its response, whatever sends it,
      * except that a script's or a mount's line replaces one of a field that is sent only once. evs_on() and evs_after()
@@ -813,16 +813,16 @@ struct evserve_config {
      * 10.0.0.0/8:5432, [::1]:6379, *:443, unix:/run/db.sock". Without it, none may. */
     const char *allow_connect;
 
-    /* Bytes that the contexts of compressed WebSockets may take, in each thread; default 67108864. A context lets messages
-     * refer to earlier ones, which makes them shorter, and takes about 52 KiB a connection. WebSockets for which no room
-     * is left compress each message alone. EVSERVE_ZERO: all do. */
+    /* Bytes that the contexts of compressed WebSockets may take, in each thread; default 67108864. A context lets
+     * messages refer to earlier ones, which makes them shorter, and takes about 52 KiB a connection. WebSockets for
+     * which no room is left compress each message alone. EVSERVE_ZERO: all do. */
     uint64_t ws_deflate_memory;
 
     /* What carries publications (evserve_publish()) between the servers of several machines: the URL of a Redis server,
-     * "redis://user:password@host:6379/0", "rediss://host?ca_file=ca.pem" for TLS, or "unix:/run/redis.sock". The server
-     * starts without it, and connects again whenever it is lost; meanwhile publications reach subscribers of this server
-     * at once, and others later. deny_connect and allow_connect hold. Needs hiredis. NULL: none. Takes precedence over
-     * the script's. */
+     * "redis://user:password@host:6379/0", "rediss://host?ca_file=ca.pem" for TLS, or "unix:/run/redis.sock". The
+     * server starts without it, and connects again whenever it is lost; meanwhile publications reach subscribers of
+     * this server at once, and others later. deny_connect and allow_connect hold. Needs hiredis. NULL: none. Takes
+     * precedence over the script's. */
     const char *broker;
 
     const struct evs_rule *rules; /* for all requests, beside those of the script; a NULL prefix ends the array */
@@ -837,8 +837,8 @@ struct evserve_config {
      * forgotten that have the least to wait. There is no table without such limits. */
     uint64_t limit_entries;
 
-    /* Files in place of texts about errors, which NULL statuses end. A status that has a page here and in the script is a
-     * mistake. */
+    /* Files in place of texts about errors, which NULL statuses end. A status that has a page here and in the script is
+     * a mistake. */
     const struct evs_error_page *error_pages;
 
     /* Requests that go to other servers. A NULL prefix ends the array. */
@@ -853,16 +853,16 @@ struct evserve_config {
 
     /* Which fields of trusted_proxies say who the client is (evs_client(), evs_scheme(), evs_host_name()):
      * "x-forwarded", the default, for X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host; a list of those that the
-     * proxies set, such as "x-forwarded-for, x-forwarded-proto"; "forwarded" for that of RFC 7239; or "off". A proxy must
-     * replace or delete each of them, else clients choose what it says. Takes precedence over the script's. */
+     * proxies set, such as "x-forwarded-for, x-forwarded-proto"; "forwarded" for that of RFC 7239; or "off". A proxy
+     * must replace or delete each of them, else clients choose what it says. Takes precedence over the script's. */
     const char *forwarded;
 
     /* 1: take fields of this kind out of requests if they do not count, so that no handler believes them: Forwarded,
      * X-Real-IP and all that begin with X-Forwarded-. 0: the script says. */
     int strip_forwarded;
 
-    /* Connections to other servers that each thread may have open, kept ones and those of struct evs_proxy included. At the
-     * limit kept ones are closed; then evs_fetch() is -ENOBUFS, and a proxied request gets 503. Default 1000. */
+    /* Connections to other servers that each thread may have open, kept ones and those of struct evs_proxy included. At
+     * the limit kept ones are closed; then evs_fetch() is -ENOBUFS, and a proxied request gets 503. Default 1000. */
     uint64_t max_outbound;
 };
 
@@ -1068,8 +1068,8 @@ int evserve_is_listening(const evserve *server, unsigned listener);
  * thread. */
 const char *evserve_scheme(const evserve *server, unsigned listener);
 
-/* Whether connections of a listener begin with a header of the PROXY protocol, since it has "?proxy": 1 or 0; -1 past the
- * last one. Any thread. */
+/* Whether connections of a listener begin with a header of the PROXY protocol, since it has "?proxy": 1 or 0; -1 past
+ * the last one. Any thread. */
 int evserve_expects_proxy(const evserve *server, unsigned listener);
 
 /* Totals since the server started, except active, which is the current value. */
@@ -1226,8 +1226,8 @@ const char *evs_part_header(evs_request *request, const char *name);
 
 /* ---- Client and server of a request ---- */
 
-/* Write the address of the client's socket into text: "127.0.0.1:40312", or "unix:". Behind a proxy that is the proxy's:
- * see evs_client(). Returns text. 64 bytes suffice. */
+/* Write the address of the client's socket into text: "127.0.0.1:40312", or "unix:". Behind a proxy that is the
+ * proxy's: see evs_client(). Returns text. 64 bytes suffice. */
 const char *evs_peer(evs_request *request, char *text, size_t size);
 
 /* Write the client's address without a port into text: "203.0.113.7", "2001:db8::7", or "unix:". Behind one of
@@ -1235,10 +1235,10 @@ const char *evs_peer(evs_request *request, char *text, size_t size);
  * text. 64 bytes suffice. */
 const char *evs_client(evs_request *request, char *text, size_t size);
 
-/* Write the host that the client has asked for into text, with its port if it has one, in lower case: "example.org:8443".
- * Behind one of trusted_proxies it is the one that the proxy tells; else that of the target or of Host. Returns its
- * length, 0 with an empty text if the request names none. If the length is size or more, the text was cut: 256 bytes
- * suffice for every name that DNS can have. */
+/* Write the host that the client has asked for into text, with its port if it has one, in lower case:
+ * "example.org:8443". Behind one of trusted_proxies it is the one that the proxy tells; else that of the target or of
+ * Host. Returns its length, 0 with an empty text if the request names none. If the length is size or more, the text was
+ * cut: 256 bytes suffice for every name that DNS can have. */
 size_t evs_host_name(evs_request *request, char *text, size_t size);
 
 /* The name with which the client has passed a rule that asks for one (struct evs_rule), written into text; NULL if no
@@ -1251,9 +1251,9 @@ const char *evs_user(evs_request *request, char *text, size_t size);
  * first asked for, and then stays the same. */
 const char *evs_request_id(evs_request *request);
 
-/* Write the address of the client's socket (<sys/socket.h>) into address, as getpeername(2) would: family AF_INET or AF_INET6,
- * address and port; or AF_UNIX and nothing else. A client that comes over IPv4 has an AF_INET address on every
- * listener. Returns the number of bytes written, for getnameinfo(3) and the like. For the address that the client
+/* Write the address of the client's socket (<sys/socket.h>) into address, as getpeername(2) would: family AF_INET or
+ * AF_INET6, address and port; or AF_UNIX and nothing else. A client that comes over IPv4 has an AF_INET address on
+ * every listener. Returns the number of bytes written, for getnameinfo(3) and the like. For the address that the client
  * connected to, call getsockname(2) with evs_socket(). */
 int evs_sockaddr(evs_request *request, struct sockaddr_storage *address);
 
@@ -1265,8 +1265,8 @@ int evs_listener(evs_request *request);
  * server: do not read, write, close or change it, and do not keep it. */
 int evs_socket(evs_request *request);
 
-/* "https" if the client came through an address with "?tls", or if one of trusted_proxies says so; else "http". A static
- * string. */
+/* "https" if the client came through an address with "?tls", or if one of trusted_proxies says so; else "http". A
+ * static string. */
 const char *evs_scheme(evs_request *request);
 
 /* What TLS has agreed on with a client. Strings are never NULL: "" if there is nothing. */
@@ -1286,8 +1286,8 @@ struct evs_tls_info {
  * that the server called returns. */
 int evs_tls(evs_request *request, struct evs_tls_info *tls);
 
-/* What a proxy in front has said of the connection, in the header of the PROXY protocol: an address with "?proxy". Strings
- * are never NULL: "" if there is nothing. */
+/* What a proxy in front has said of the connection, in the header of the PROXY protocol: an address with "?proxy".
+ * Strings are never NULL: "" if there is nothing. */
 struct evs_proxied_info {
     size_t size;             /* sizeof(struct evs_proxied_info), set by the caller: lets this struct grow */
     char address[64];        /* of the proxy itself, as evs_peer() writes it */
@@ -1302,8 +1302,9 @@ struct evs_proxied_info {
     const char *tls_client;  /* common name of the client's certificate, which the proxy has verified */
 };
 
-/* Describe the proxy of a request. Returns 1; 0, with empty strings, if the connection has no such header, or one without
- * a client; -EINVAL if proxy->size is wrong. Strings are valid until the function that the server called returns. */
+/* Describe the proxy of a request. Returns 1; 0, with empty strings, if the connection has no such header, or one
+ * without a client; -EINVAL if proxy->size is wrong. Strings are valid until the function that the server called
+ * returns. */
 int evs_proxied(evs_request *request, struct evs_proxied_info *proxy);
 
 /* The server of the request, and the number of its thread, from 0. */
@@ -1445,12 +1446,12 @@ int evserve_metric_observe(evserve *server, int metric, double value, const char
  *     evserve_publish(server, "news", "It works.", 9);
  *
  * The text is copied. Nothing is sent inside of the call: each thread delivers in its own time, to each subscriber in
- * the order of publishing. Nothing happens if nobody subscribes. In functions that the server calls, use evs_server() or
- * evs_ws_server(): with config.reactors, a variable for what evserve_start() returns may still be NULL there. Returns 0,
- * or with nothing published: -EINVAL: the topic is empty or NULL; -ENAMETOOLONG: it has more than 256 bytes; -EMSGSIZE:
- * the text has more than 1 MiB; -EILSEQ: it is not UTF-8; -ENOBUFS: a thread is so far behind that 64 MiB of messages
- * wait for its subscribers, so publish more slowly; -ENOMEM; -ECHILD in a forked child. Any thread; not from signal
- * handlers. */
+ * the order of publishing. Nothing happens if nobody subscribes. In functions that the server calls, use evs_server()
+ * or evs_ws_server(): with config.reactors, a variable for what evserve_start() returns may still be NULL there.
+ * Returns 0, or with nothing published: -EINVAL: the topic is empty or NULL; -ENAMETOOLONG: it has more than 256 bytes;
+ * -EMSGSIZE: the text has more than 1 MiB; -EILSEQ: it is not UTF-8; -ENOBUFS: a thread is so far behind that 64 MiB of
+ * messages wait for its subscribers, so publish more slowly; -ENOMEM; -ECHILD in a forked child. Any thread; not from
+ * signal handlers. */
 int evserve_publish(evserve *server, const char *topic, const void *data, size_t len);
 
 /* The same with all that can be said about a message. */
@@ -1474,12 +1475,13 @@ int evserve_publish_as(evserve *server, const struct evs_publication *publicatio
  *         evs_events(request, &options);
  *     }
  *
- * From then on every message that is published to the topic is sent as an event, without a call of the host. The request
- * gets no further events of evs_on(), and is over when the client leaves or the stream ends: when the server stops, within
- * half a minute after a reload, and when the client falls too far behind. EventSource then connects again by itself.
+ * From then on every message that is published to the topic is sent as an event, without a call of the host. The
+ * request gets no further events of evs_on(), and is over when the client leaves or the stream ends: when the server
+ * stops, within half a minute after a reload, and when the client falls too far behind. EventSource then connects again
+ * by itself.
  *
- * Each event has an id, and a client that comes back names the last one that it has (Last-Event-ID, or lastEventId in the
- * query; "earliest" for all). It first gets what it has missed, as far as the topic keeps it (replay); if more was
+ * Each event has an id, and a client that comes back names the last one that it has (Last-Event-ID, or lastEventId in
+ * the query; "earliest" for all). It first gets what it has missed, as far as the topic keeps it (replay); if more was
  * published, an event named "lost" comes before. */
 struct evs_events_options {
     size_t size;           /* sizeof(struct evs_events_options) */
@@ -1492,8 +1494,8 @@ struct evs_events_options {
 
 #define EVS_NO_HEARTBEAT UINT32_MAX /* heartbeat_ms: no comments */
 
-/* A client that is write_cap bytes behind misses messages, and stays connected. Without this flag its stream ends behind
- * what is queued, so that it comes back for what it has missed. */
+/* A client that is write_cap bytes behind misses messages, and stays connected. Without this flag its stream ends
+ * behind what is queued, so that it comes back for what it has missed. */
 enum { EVS_SKIP = 1 };
 
 /* Copies the options. Returns 0; -EALREADY: the response has begun; -EINVAL: an option is wrong (the log says which);
@@ -1657,15 +1659,16 @@ struct evs_ws_callbacks {
     uint64_t ping_ms;          /* silence of the client after which it gets a ping, up to a quarter sooner, so that not
                                 * all get it at once; default 30 s; EVSERVE_ZERO: no pings */
     uint64_t pong_timeout_ms;  /* how long it may then remain silent before it is cut; default 20 s. Like
-                                * close_timeout_ms, it begins anew while the client still receives what was sent before */
+                                * close_timeout_ms, it begins anew while the client still receives what was sent
+                                * before */
     uint64_t idle_timeout_ms;  /* time without a message in either direction after which the WebSocket is closed with
                                 * 1001; default: none */
     uint64_t close_timeout_ms; /* how long evs_ws_close() waits for the client; default 10 s */
 
-    /* Not 0: messages are compressed (permessage-deflate, RFC 7692) with clients that offer it, as browsers do. It costs
-     * time for each message, and memory (evserve_config.ws_deflate_memory). Do not compress a secret together with text
-     * that others choose: the length tells whether they have something in common. max_message counts what comes out.
-     * Ignored where zlib is missing. */
+    /* Not 0: messages are compressed (permessage-deflate, RFC 7692) with clients that offer it, as browsers do. It
+     * costs time for each message, and memory (evserve_config.ws_deflate_memory). Do not compress a secret together
+     * with text that others choose: the length tells whether they have something in common. max_message counts what
+     * comes out. Ignored where zlib is missing. */
     int compress;
     uint64_t compress_min; /* bytes of the shortest message that is compressed; default 256 */
 };
@@ -1694,8 +1697,8 @@ int evs_websocket(evs_request *request, const struct evs_ws_callbacks *callbacks
  *   -ENOBUFS   more than write_cap bytes are waiting already: the connection is cut, and on_close follows
  *   -ENOMEM    nothing was queued
  *
- * What is sent within one callback leaves together when the callback returns, usually with one system call; a message of
- * 16 KiB or more may leave at once. */
+ * What is sent within one callback leaves together when the callback returns, usually with one system call; a message
+ * of 16 KiB or more may leave at once. */
 int evs_ws_send(evs_ws *ws, int kind, const void *data, size_t len);
 
 /* Send a ping with at most 125 bytes. The pong is an on_pong. Returns as evs_ws_send(). */
@@ -1730,12 +1733,13 @@ const char *evs_ws_protocol(const evs_ws *ws, char *text, size_t size);
 /* Subscribe to a topic, 1 to 256 bytes: what evserve_publish() sends there goes to the client as a message, without a
  * call of your functions. A client that falls behind is cut when more than write_cap bytes wait for it; with
  * EVS_WS_SKIP, it misses messages instead while more than write_high_mark bytes wait. Subscribing again only changes
- * that. Returns 0; -EPIPE: it is closing or over; -EINVAL: topic is empty, or flags are unknown; -ENAMETOOLONG; -E2BIG: it
- * has 1,000 topics already; -ENOSPC: the server has 100,000; -ENOMEM. */
+ * that. Returns 0; -EPIPE: it is closing or over; -EINVAL: topic is empty, or flags are unknown; -ENAMETOOLONG; -E2BIG:
+ * it has 1,000 topics already; -ENOSPC: the server has 100,000; -ENOMEM. */
 enum { EVS_WS_SKIP = 1 };
 int evs_ws_subscribe(evs_ws *ws, const char *topic, unsigned flags);
 
-/* Get nothing more from a topic. Returns 0, or -ENOENT if it is not subscribed. WebSockets that end leave all topics. */
+/* Get nothing more from a topic. Returns 0, or -ENOENT if it is not subscribed. WebSockets that end leave all
+ * topics. */
 int evs_ws_unsubscribe(evs_ws *ws, const char *topic);
 
 /* ---- Tickets: responding from any thread ---- */
@@ -1918,10 +1922,10 @@ struct evs_fetched {
 /* Begin. done is called once, later, on the thread of the server with this number, unless the fetch is cancelled; if
  * the server ends first, it is called with kind "closed". Call this in a callback on that thread, such as serve; from
  * elsewhere, have evserve_post_to() call it. Returns an id above 0; or -errno with a text in err, and done is not
- * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (max_outbound connections of this thread
- * are open), -EHOSTUNREACH (deny_connect or the sandbox denies the server, a file for TLS cannot be used, or nothing
- * can be connected), -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child. err may
- * be NULL if errlen is 0. */
+ * called: -EINVAL (the request is malformed, or there is no such thread), -ENOBUFS (max_outbound connections of this
+ * thread are open), -EHOSTUNREACH (deny_connect or the sandbox denies the server, a file for TLS cannot be used, or
+ * nothing can be connected), -ENOMEM, -ESHUTDOWN, -EPERM (not in a callback on that thread), -ECHILD in a forked child.
+ * err may be NULL if errlen is 0. */
 int64_t evs_fetch(evserve *server, unsigned thread, const struct evs_fetch_request *request,
                   void (*done)(const struct evs_fetched *fetched, void *arg), void *arg, char *err, size_t errlen);
 
@@ -1942,8 +1946,8 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
                   size_t errlen);
 
 /* The same for the route table alone, in aligned columns, in the order of paths: methods, path, name ("-" without one)
- * and place of each route; "static", prefix, "-" and directory of each mount; "rule", prefix, "-" and kind of each rule;
- * and status, pattern, "-" and target of each redirect. */
+ * and place of each route; "static", prefix, "-" and directory of each mount; "rule", prefix, "-" and kind of each
+ * rule; and status, pattern, "-" and target of each redirect. */
 int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                    size_t errlen);
 

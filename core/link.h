@@ -119,8 +119,8 @@ int link_want(struct link *link, unsigned events);
  * not for another use. */
 bool link_is_stale(const struct link *link);
 
-/* The same, with a look at the socket: what its peer did a moment ago may not have come as an event yet. A byte that came
- * is taken. Of an open link, for requests that cannot be sent again. */
+/* The same, with a look at the socket: what its peer did a moment ago may not have come as an event yet. A byte that
+ * came is taken. Of an open link, for requests that cannot be sent again. */
 bool link_looks_stale(struct link *link);
 
 /* Whom it is connected with. Valid while it is open; *len is 0 if nobody knows. */

@@ -8,8 +8,8 @@
 struct conn;
 struct proxy_header;
 
-/* A header with addresses has come: keep what it says, of which all is copied, and make its client the connection's peer.
- * Returns 0, or -ENOMEM with nothing changed. */
+/* A header with addresses has come: keep what it says, of which all is copied, and make its client the connection's
+ * peer. Returns 0, or -ENOMEM with nothing changed. */
 int conn_proxied_note(struct conn *conn, const struct proxy_header *header);
 
 /* What was kept, until conn_proxied_drop(); NULL: nothing. */

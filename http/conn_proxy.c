@@ -2,8 +2,8 @@
  * byte, so that what follows is there for its own reader, which may be a TLS session. Two system calls a connection.
  * A header that comes in pieces is collected.
  *
- * Failure modes: what is no header, or is not whole in time, or comes from a sender who is not trusted, is a line in the
- * log, and the connection is closed without a response, since nobody knows who would read it. */
+ * Failure modes: what is no header, or is not whole in time, or comes from a sender who is not trusted, is a line in
+ * the log, and the connection is closed without a response, since nobody knows who would read it. */
 
 #include "http/conn_proxy.h"
 

@@ -1,9 +1,9 @@
 #ifndef EVSERVE_HTTP_CONN_PROXY_H
 #define EVSERVE_HTTP_CONN_PROXY_H
 
-/* What connections of a listener with "?proxy" begin with: the header of the PROXY protocol, in clear, whatever follows.
- * It is required. Then the client of the header is the connection's peer, and the connection goes over to what its
- * listener speaks. */
+/* What connections of a listener with "?proxy" begin with: the header of the PROXY protocol, in clear, whatever
+ * follows. It is required. Then the client of the header is the connection's peer, and the connection goes over to what
+ * its listener speaks. */
 
 #include "http/conn_protocol.h"
 

@@ -46,14 +46,16 @@ void error_pages_destroy(struct error_pages *pages); /* NULL is allowed */
 /* In a forked child: close the fds of the directories and leave everything else as it is. NULL is allowed. */
 void error_pages_abandon(const struct error_pages *pages);
 
-/* For responses of other servers, whose fields have been added: if there is a page that takes the place of their content,
- * drop the fields about that and respond with the page. Returns whether it has responded. pages may be NULL. */
+/* For responses of other servers, whose fields have been added: if there is a page that takes the place of their
+ * content, drop the fields about that and respond with the page. Returns whether it has responded. pages may be
+ * NULL. */
 bool error_pages_replace(struct exchange *exchange, const struct error_pages *pages, int status);
 
 /* The directory of the n-th page, or NULL past the last one. pages may be NULL. */
 const char *error_pages_directory(const struct error_pages *pages, size_t n);
 
-/* Log a warning for each file that is not there now. That is no error: it may appear later. pages and log may be NULL. */
+/* Log a warning for each file that is not there now. That is no error: it may appear later. pages and log may be
+ * NULL. */
 void error_pages_log_missing(const struct error_pages *pages, const struct log *log);
 
 #endif

@@ -142,8 +142,8 @@ struct exchange {
     void (*drop_parsed)(struct exchange *exchange); /* frees them */
     char *texts;                                    /* NUL-terminated copies for it, kept with the pooled exchange */
     uint32_t texts_capacity;                        /* of texts */
-    /* The response is on its way or lost: called once, with the exchange already over; or the connection, if it went over
-     * to another protocol. */
+    /* The response is on its way or lost: called once, with the exchange already over; or the connection, if it went
+     * over to another protocol. */
     void (*on_end)(void *end_arg);
     void *end_arg;
     void (*on_over)(struct exchange *exchange); /* of a watched exchange: it is over, called once; or NULL */
@@ -213,15 +213,15 @@ static inline int64_t exchange_write_deadline_ms(const struct exchange *exchange
     return exchange->framing->write_deadline_ms(exchange);
 }
 
-/* Whether the connection is one over TLS: of the client, or of the proxy nearest to here (else exchange_scheme() is to be
- * asked); then what was agreed on. */
+/* Whether the connection is one over TLS: of the client, or of the proxy nearest to here (else exchange_scheme() is to
+ * be asked); then what was agreed on. */
 static inline bool exchange_tls(const struct exchange *exchange, struct tls_info *info)
 {
     return exchange->framing->tls(exchange, info);
 }
 
-/* What the proxy in front has said of the connection in the header of the PROXY protocol; NULL: nothing. Valid as long as
- * the exchange. */
+/* What the proxy in front has said of the connection in the header of the PROXY protocol; NULL: nothing. Valid as long
+ * as the exchange. */
 static inline const struct proxied *exchange_proxied(const struct exchange *exchange)
 {
     return exchange->framing->proxied(exchange);

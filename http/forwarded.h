@@ -9,8 +9,8 @@
  * anything that the client has made up. Where the walk meets something that is no address ("unknown", "_hidden"), or
  * after FORWARDED_HOPS_MAX of them, the client is the last address known.
  *
- * A list of protocols or hosts is read from the right, too: by as many elements as the walk took, or the leftmost one if
- * there are fewer, since most proxies replace these fields rather than add to them. */
+ * A list of protocols or hosts is read from the right, too: by as many elements as the walk took, or the leftmost one
+ * if there are fewer, since most proxies replace these fields rather than add to them. */
 
 #include "http/message.h"
 #include "http/peer.h"

@@ -62,8 +62,8 @@ struct framing {
     /* Something changed: the connection goes on with the exchange before the tick ends. */
     void (*resume)(struct exchange *exchange);
 
-    /* Queue an interim response (RFC 9110 section 15.2) other than 100 and 101, before the response has begun: lines are
-     * its field lines, each with CRLF. A client of HTTP/1.0 gets none. Returns 0 or -ENOMEM. */
+    /* Queue an interim response (RFC 9110 section 15.2) other than 100 and 101, before the response has begun: lines
+     * are its field lines, each with CRLF. A client of HTTP/1.0 gets none. Returns 0 or -ENOMEM. */
     int (*interim)(struct exchange *exchange, int status, const char *lines, size_t len);
 
     /* exchange_write_deadline_ms(); and the socket, for hosts that want to ask it something. */

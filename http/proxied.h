@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_PROXIED_H
 #define EVSERVE_HTTP_PROXIED_H
 
-/* What a proxy has said of a connection in the header of the PROXY protocol (core/proxy_header.h), beside the address of
- * the client, which is that of the connection from then on. */
+/* What a proxy has said of a connection in the header of the PROXY protocol (core/proxy_header.h), beside the address
+ * of the client, which is that of the connection from then on. */
 
 #include "http/peer.h"
 

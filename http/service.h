@@ -170,8 +170,8 @@ void service_set_access(struct service *service, struct access_log *access, bool
 void service_set_counts(struct service *service, struct metrics_counts *counts);
 
 /* A site, hooks or redirect were set: note whether something comes before a route: hooks.before, challenges, a
- * redirect, trusted proxies, which name the id and the client, or fields to take out. A request to a server that has none of them pays for one branch. And
- * whether slow requests are logged. */
+ * redirect, trusted proxies, which name the id and the client, or fields to take out. A request to a server that has
+ * none of them pays for one branch. And whether slow requests are logged. */
 void service_note_first(struct service *service);
 
 /* The Date value for now, HTTP_DATE_LEN bytes, valid until the next call. */

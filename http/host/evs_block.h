@@ -23,8 +23,8 @@ const char *evs_block_text(struct evs_block *block, const char *text);
 /* Copy an array of texts, which NULL ends; NULL stays NULL. */
 const char *const *evs_block_texts(struct evs_block *block, const char *const *texts);
 
-/* Copy limits, which may be shorter than today's; NULL stays NULL. An invalid size is kept, to be refused later with the
- * name of the member. */
+/* Copy limits, which may be shorter than today's; NULL stays NULL. An invalid size is kept, to be refused later with
+ * the name of the member. */
 const struct evs_limits *evs_block_limits(struct evs_block *block, const struct evs_limits *limits);
 
 /* Copy an array of fields with their texts, which a NULL name ends; NULL stays NULL. */

@@ -15,8 +15,8 @@ struct site;
  * NULL without memory. */
 struct evs_vhost *evs_vhosts_copy(const struct evs_vhost *hosts);
 
-/* Add the hosts to a site; a script's hosts do not get their names. outbound is borrowed, for their proxies. Free *added
- * after the site. Returns 0, or -errno
+/* Add the hosts to a site; a script's hosts do not get their names. outbound is borrowed, for their proxies. Free
+ * *added after the site. Returns 0, or -errno
  * with a text in err that names the member, and nothing to free; some of them may then be there. */
 int evs_vhosts_create(struct evs_vhosts **added, const struct evs_vhost *hosts, struct site *site,
                       struct outbound *outbound, char *err, size_t errlen);

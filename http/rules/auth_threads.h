@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_RULES_AUTH_THREADS_H
 #define EVSERVE_HTTP_RULES_AUTH_THREADS_H
 
-/* A desk at one of the two pools of threads that rules about passwords have in a server: one hashes passwords, the other
- * looks at password files, so that users who are known need not wait behind a flood of guesses. */
+/* A desk at one of the two pools of threads that rules about passwords have in a server: one hashes passwords, the
+ * other looks at password files, so that users who are known need not wait behind a flood of guesses. */
 
 #include <stdbool.h>
 

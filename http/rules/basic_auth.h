@@ -50,8 +50,8 @@ int basic_auth_add(struct rules **rules, const char *prefix, const struct basic_
 void basic_auth_go_on(struct exchange *exchange);
 void basic_auth_refuse(struct exchange *exchange);
 
-/* The name with which a rule has let a request through, copied to name with NUL. Returns its length, or 0: no rule asked
- * for one. */
+/* The name with which a rule has let a request through, copied to name with NUL. Returns its length, or 0: no rule
+ * asked for one. */
 size_t basic_auth_user(const struct exchange *exchange, char name[CREDENTIALS_MAX]);
 
 /* The name and the password of a request, copied with NUL and their lengths, whether or not they are right. Returns

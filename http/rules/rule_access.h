@@ -8,8 +8,8 @@
  *   app.deny("/", "192.0.2.0/24")          these get 403
  *
  * Of the rules of one prefix that name the client, the one with the narrowest network decides, whatever their order;
- * of two that are equally narrow, deny. If none names it, but the prefix has an allow, the client is refused. If neither
- * decides, the rules of the next shorter prefix are asked; without any the client may ask. */
+ * of two that are equally narrow, deny. If none names it, but the prefix has an allow, the client is refused. If
+ * neither decides, the rules of the next shorter prefix are asked; without any the client may ask. */
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -18,8 +18,8 @@ enum { CACHE_ENTRIES_MAX = 64 }; /* entries of one rule */
  * value is a time and perhaps further directives, "30d" or "1y, immutable", or directives alone, "no-cache". A time has
  * a unit, s, m, h, d, w or y (365 days), or is 0; it becomes max-age.
  *
- * Of the entries of a rule, the most exact one that fits decides: names come before media types, those without a * before
- * those with one, and among those the longer one. If none fits, the next shorter prefix is asked. */
+ * Of the entries of a rule, the most exact one that fits decides: names come before media types, those without a *
+ * before those with one, and among those the longer one. If none fits, the next shorter prefix is asked. */
 struct rule_cache_entry {
     const char *pattern, *value;
 };

@@ -53,7 +53,8 @@ static bool is_decided(const struct exchange *exchange, const struct rule *first
     return false;
 }
 
-/* Vary is a list to which the rule adds: a response that varies by a field of its own varies by that of the rule, too. */
+/* Vary is a list to which the rule adds: a response that varies by a field of its own varies by that of the rule,
+ * too. */
 static bool is_joined(const struct fields *fields, const struct field_line_of_rule *line)
 {
     return !fields->replaces && !line->drops && ascii_is(line->text, line->name_len, "Vary");

@@ -2,7 +2,8 @@
  * is over (exchange->on_end), whatever ends it.
  *
  * Failure modes: a rule refuses, so that what the rules before it have taken is given back; without memory for what is
- * to be left later, the response is 503. A table that is full forgets, see core/limiter.h: that is a line of the log. */
+ * to be left later, the response is 503. A table that is full forgets, see core/limiter.h: that is a line of the
+ * log. */
 
 #include "http/rules/rule_limit.h"
 

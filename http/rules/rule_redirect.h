@@ -12,10 +12,10 @@ enum {
     REDIRECT_TARGET_MAX = 2048, /* bytes of a target */
 };
 
-/* Redirect the paths that fit pattern (http/router.h; the most exact pattern decides, whatever the order) to target, for
- * all methods. target is a path, a URL of http or https, or "//host/path", percent-encoded. In its path and query ":name"
- * and "*rest" stand for what the parameters of the pattern have matched; a plain ':' before a letter is written %3A, and
- * a plain '*' %2A, as in patterns. The query that the client has sent is added.
+/* Redirect the paths that fit pattern (http/router.h; the most exact pattern decides, whatever the order) to target,
+ * for all methods. target is a path, a URL of http or https, or "//host/path", percent-encoded. In its path and query
+ * ":name" and "*rest" stand for what the parameters of the pattern have matched; a plain ':' before a letter is written
+ * %3A, and a plain '*' %2A, as in patterns. The query that the client has sent is added.
  *
  * status is 301, 302, 303, 307 or 308; or 410 with a target of NULL: what was there is gone.
  *

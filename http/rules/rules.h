@@ -6,9 +6,9 @@
  * asks the kinds, and knows none of them.
  *
  * A prefix is compared with the normalised path, case-sensitive and by whole segments: "/a" holds for "/a" and "/a/b",
- * not for "/ab". Repeated slashes count as one, since servers that a request is passed on to may take them so. "/" holds
- * everywhere, for "OPTIONS *" too. All rules whose prefix fits apply; what becomes of two that contradict each other is
- * up to their kind, and usually the longer prefix wins. */
+ * not for "/ab". Repeated slashes count as one, since servers that a request is passed on to may take them so. "/"
+ * holds everywhere, for "OPTIONS *" too. All rules whose prefix fits apply; what becomes of two that contradict each
+ * other is up to their kind, and usually the longer prefix wins. */
 
 #include "http/framing.h"
 #include "http/handler.h"
