@@ -319,14 +319,20 @@ static void keep_holds(struct exchange *exchange, struct limit_holds *holds)
     exchange->end_arg = holds;
 }
 
-/* Room for the keys of all numbers that the rules have; NULL without memory. */
-static struct limit_holds *make_holds(const struct exchange *exchange, const struct rule *first)
+/* How many numbers the rules have that a request is to enter. */
+static size_t count_concurrencies(const struct exchange *exchange, const struct rule *first)
 {
     size_t count = 0;
     for (const struct rule *rule = first; rule != NULL; rule = rule_next(rule, exchange->path, exchange->path_len)) {
         const struct limit_rule *limit = rule->data;
         count += limit->concurrency > 0;
     }
+    return count;
+}
+
+/* Room for the keys of count numbers; NULL without memory. */
+static struct limit_holds *make_holds(const struct exchange *exchange, size_t count)
+{
     struct limit_holds *holds = mem_alloc(sizeof *holds + count * sizeof holds->keys[0]);
     if (holds != NULL) {
         *holds = (struct limit_holds){.limiter = exchange->site->limiter};
@@ -425,7 +431,9 @@ static void give_rates_back(const struct exchange *exchange, const struct rule *
 
 static enum rules_verdict decide_limit(struct exchange *exchange, const struct rule *first)
 {
-    struct limit_holds *holds = make_holds(exchange, first);
+    struct limit_holds none = {.limiter = exchange->site->limiter}; /* rates need no memory */
+    size_t count = count_concurrencies(exchange, first);
+    struct limit_holds *holds = count == 0 ? &none : make_holds(exchange, count);
     if (holds == NULL) {
         response_error(exchange, 503, NULL);
         return RULES_ANSWERED;
@@ -445,12 +453,14 @@ static enum rules_verdict decide_limit(struct exchange *exchange, const struct r
     }
     if (rule != NULL) {
         give_rates_back(exchange, first, rule);
-        leave_holds(holds);
+        if (holds != &none) {
+            leave_holds(holds);
+        }
         return refuse_limited(exchange, rule, wait_ns);
     }
     if (holds->count > 0) {
         keep_holds(exchange, holds);
-    } else {
+    } else if (holds != &none) {
         mem_free(holds);
     }
     if (rate_limit != 0) {

@@ -473,6 +473,21 @@ static void without_memory_nothing_changes(void **state)
     assert_int_equal(status_of(GET("/hello")), 200);
 }
 
+static void only_numbers_at_a_time_need_memory(void **state)
+{
+    (void)state;
+    add_rate("/", "100/s", 100, NULL);
+    scene_begin();
+    struct fake_peer *peer = client();
+    uint64_t before = 0;
+    for (int i = 0; i < 10; i++) {
+        say(peer, GET("/hello"));
+        before = i == 1 ? fake_mem_calls() : before; /* what is kept for later is there by then */
+    }
+    assert_int_equal(fake_mem_calls(), before);
+    assert_int_equal(count_in_output(peer, "HTTP/1.1 200"), 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,6 +506,7 @@ int main(void)
         LIMIT_TEST(a_rate_of_bytes_needs_no_table),
         LIMIT_TEST(mistakes_are_quoted),
         LIMIT_TEST(without_memory_nothing_changes),
+        LIMIT_TEST(only_numbers_at_a_time_need_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
