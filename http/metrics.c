@@ -71,6 +71,8 @@ static void write_totals(struct metrics_text *text, const struct server_stats *s
     write_one(text, METRIC_COUNTER, "evserve_sent_bytes_total", "Bytes sent to clients, heads and framing included.",
               sum->bytes_sent);
     write_one(text, METRIC_GAUGE, "evserve_websockets_open", "WebSockets open now.", sum->websockets);
+    write_one(text, METRIC_GAUGE, "evserve_tunnels_open",
+              "WebSockets and the like open now to servers behind app.proxy.", sum->tunnels);
     write_one(text, METRIC_COUNTER, "evserve_websocket_messages_received_total", "Messages from clients of WebSockets.",
               sum->ws_received);
     write_one(text, METRIC_COUNTER, "evserve_websocket_messages_sent_total", "Messages to clients of WebSockets.",

@@ -62,6 +62,7 @@ struct server_stats {
     uint64_t timeouts_by[TIMEOUT_KINDS]; /* the same by kind */
     uint64_t lost;                       /* connections that ended in an error */
     uint64_t websockets;                 /* open now */
+    uint64_t tunnels;                    /* open now: WebSockets and the like that go to upstreams */
     uint64_t ws_received, ws_sent;       /* messages of WebSockets */
     uint64_t limited;                    /* requests refused by app.limit */
     uint64_t stalls;                     /* turns of the event loop that took longer than stall_warning */

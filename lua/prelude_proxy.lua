@@ -5,8 +5,9 @@ local fail, describe = core.fail, shared.describe
 local ipairs, type = ipairs, type
 local string, table = string, table
 
--- What middleware is there for, such as passwords, must not be forgotten where it does not run. Groups refuse it. app and
--- hosts often have middleware for other things, such as logs, so they only warn. middleware = false says that it is known.
+-- What middleware is there for, such as passwords, must not be forgotten where it does not run. Groups refuse it. app
+-- and hosts often have middleware for other things, such as logs, so they only warn. middleware = false says that it is
+-- known.
 
 local hint = "app.basic_auth, app.allow and other rules hold for them"
 

@@ -1,5 +1,5 @@
-/* Happy path: the value begins with the URL of the upstream, or with its base, and the client's prefix takes their place.
- * Failure modes: none. What is not understood stays as it is.
+/* Happy path: the value begins with the URL of the upstream, or with its base, and the client's prefix takes their
+ * place. Failure modes: none. What is not understood stays as it is.
  *
  * A path that results never leads to another host: browsers read "//name", "/\name" and "/<tab>/name" as one. */
 
@@ -84,7 +84,7 @@ static enum location_kind kind_of_location(const struct proxied_places *places, 
         is_same_authority(name, name_len, places->authority, places->authority_len, is_https)) {
         return LOCATION_OWN;
     }
-    /* http to https is a change that is meant; an upstream that knows nothing of our TLS does not mean the other one. */
+    /* http to https is meant. The other way round, an upstream may know nothing of our TLS. */
     bool is_same_scheme = is_https == places->is_client_secured || (!is_https && !places->is_secured);
     bool is_host = is_same_scheme && is_same_authority(name, name_len, places->host, places->host_len, is_https);
     return is_host ? LOCATION_HOST : LOCATION_ELSEWHERE;

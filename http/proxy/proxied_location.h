@@ -1,8 +1,8 @@
 #ifndef EVSERVE_HTTP_PROXIED_LOCATION_H
 #define EVSERVE_HTTP_PROXIED_LOCATION_H
 
-/* Where an upstream sends clients to: Location, Refresh, and Path of Set-Cookie. What leads to the upstream itself, under
- * the names and paths that it knows itself by, becomes the path that clients reach the same place by:
+/* Where an upstream sends clients to: Location, Refresh, and Path of Set-Cookie. What leads to the upstream itself,
+ * under the names and paths that it knows itself by, becomes the path that clients reach the same place by:
  *
  *     app.proxy("/shop", "http://10.0.0.1:8080/app", { strip_prefix = true })
  *

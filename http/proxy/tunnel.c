@@ -4,7 +4,10 @@
  * Failure modes: what the other side does not take at once is kept, and nothing more is read from the one that sent it
  * until it is gone. The end of one side is passed on behind all that it has sent; the other way stays open, unless the
  * end goes over TLS, where nobody reads on after it. A side that is lost ends both: the client gets what the upstream
- * has sent before, without an orderly end of TLS. */
+ * has sent before, without an orderly end of TLS.
+ *
+ * A client that ends when the upstream has ended already is gone for the kernel (EPOLLHUP, which cannot be put off while
+ * its socket is watched). What the upstream has not taken by then is lost: it has ended and does not read either. */
 
 #include "http/proxy/tunnel.h"
 
@@ -348,6 +351,7 @@ static void tunnel_lose(struct conn *conn)
 {
     struct tunnel *tunnel = conn->work;
     conn->work = NULL;
+    stat_add(&conn->pool->service->stats.tunnels, UINT64_MAX); /* one less */
     end_of_tunnel(tunnel);
 }
 
@@ -383,6 +387,7 @@ static void *begin_tunnel(struct conn *conn, const char *unread, size_t len, voi
         return NULL;
     }
     tunnel->conn = conn;
+    stat_add(&conn->pool->service->stats.tunnels, 1);
     tunnel->moved_ms = reactor_now_ms(conn->pool->service->reactor);
     tunnel->is_readable = true;
     tunnel->drains = conn->pool->service->is_draining;

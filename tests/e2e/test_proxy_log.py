@@ -132,8 +132,8 @@ class Refused(unittest.TestCase):
             proxy: {},
         }.items():
             with self.subTest(text), lua_site.script(text) as path:
-                done = subprocess.run([lua_site.EVSERVE, "--check", "site.lua"], capture_output=True, text=True, check=False,
-                                      cwd=os.path.dirname(path), timeout=20)
+                done = subprocess.run([lua_site.EVSERVE, "--check", "site.lua"], capture_output=True, text=True,
+                                      check=False, cwd=os.path.dirname(path), timeout=20)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 said = [line for line in done.stderr.splitlines() if "middleware" in line]
                 self.assertEqual(len(said), len(lines), done.stderr)

@@ -143,11 +143,13 @@ static void bytes_go_both_ways(void **state)
     say(upstream, "four ");
     assert_got(upstream, "one three ");
     assert_got(peer, "two four ");
+    assert_int_equal(stats().tunnels, 1);
     fake_peer_close(peer);
     settle();
     assert_true(fake_peer_saw_end(upstream));
     fake_peer_close(upstream);
     settle();
+    assert_int_equal(stats().tunnels, 0);
     assert_true(is_closed(peer));
     assert_int_equal(ends.count, 1);
     assert_int_equal(ends.counts.up, 10);
