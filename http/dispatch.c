@@ -193,8 +193,8 @@ static void redirect_slash(struct exchange *exchange)
     location_redirect(exchange, is_read ? 301 : 308, &location);
 }
 
-/* What the host's policy makes of a path that no route fits. Returns the verdict that stands; when the exchange was
- * answered that is ROUTE_FOUND without a handler. */
+/* What the host's policy, which is not SLASH_STRICT, makes of a path that no route fits. Returns the verdict that
+ * stands; when the exchange was answered that is ROUTE_FOUND without a handler. */
 static enum route_verdict try_other_slash(struct exchange *exchange, unsigned method)
 {
     enum slash_policy policy = exchange->vhost->trailing_slash;

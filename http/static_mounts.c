@@ -295,11 +295,6 @@ struct mount *static_mounts_find(const struct static_mounts *mounts, const char 
     return best;
 }
 
-bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
-{
-    return (mounts->has_top && len > 0 && path[0] == '/') || static_mounts_find(mounts, path, len) != NULL;
-}
-
 void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange)
 {
     mount_add_fields(exchange, static_mounts_find(mounts, exchange->path, exchange->path_len));

@@ -68,7 +68,10 @@ bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char 
 struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len);
 
 /* Whether a mount covers path. */
-bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len);
+static inline bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
+{
+    return (mounts->has_top && len > 0 && path[0] == '/') || static_mounts_find(mounts, path, len) != NULL;
+}
 
 /* Add the fields of the mount that covers exchange->path to a response that is not made of a file. */
 void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange);

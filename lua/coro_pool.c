@@ -62,10 +62,18 @@ static int new_thread(lua_State *L)
     return 0;
 }
 
-/* Give coro a fresh thread. Returns 0 or -ENOMEM, with coro as before. */
-static int make_thread(struct coro *coro)
+/* Give coro, which has just been taken, a fresh thread. Returns whether there was memory, else it is free again. */
+__attribute__((noinline)) static bool make_thread(struct coro *coro, bool uses_reserve)
 {
-    return script_protect(coro->script, new_thread, coro, NULL, 0) < 0 ? -ENOMEM : 0;
+    struct script *script = coro->script;
+    script->lends_reserve = uses_reserve;
+    int rv = script_protect(script, new_thread, coro, NULL, 0);
+    script->lends_reserve = false;
+    if (rv < 0) {
+        coro->next_free = script->free_coros;
+        script->free_coros = coro;
+    }
+    return rv >= 0;
 }
 
 void coro_drop_thread(struct coro *coro)
@@ -74,7 +82,7 @@ void coro_drop_thread(struct coro *coro)
     coro->L = NULL;
 }
 
-static struct coro *make_coro(struct script *script)
+__attribute__((noinline)) static struct coro *make_coro(struct script *script)
 {
     if (script_grow((void ***)&script->coros, script->coro_count, &script->coro_capacity) < 0) {
         return NULL;
@@ -116,15 +124,8 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
             coro_drop_thread(coro);
         }
     }
-    if (coro->L == NULL) {
-        script->lends_reserve = uses_reserve;
-        int rv = make_thread(coro);
-        script->lends_reserve = false;
-        if (rv < 0) {
-            coro->next_free = script->free_coros;
-            script->free_coros = coro;
-            return NULL;
-        }
+    if (coro->L == NULL && !make_thread(coro, uses_reserve)) {
+        return NULL;
     }
     coro->is_used = true;
     coro->uses_reserve = uses_reserve;

@@ -282,6 +282,16 @@ static void make_script_room(struct script *script, size_t full)
     note_full(script, now_ms, script->memory_bytes > full);
 }
 
+/* memory_has_room() when there may be none. Not inlined, since each request asks. */
+__attribute__((noinline)) static bool find_room(struct script *script, bool uses_reserve, size_t full)
+{
+    if (script->running != NULL) { /* in the middle of another run, whose hook will see to it */
+        return !memory_is_over(script);
+    }
+    make_script_room(script, full);
+    return script->memory_bytes <= full + (uses_reserve ? script->settings.lua_memory_bytes / MEMORY_RESERVE_PART : 0);
+}
+
 bool memory_has_room(struct script *script, bool uses_reserve)
 {
     size_t cap = script->settings.lua_memory_bytes;
@@ -290,11 +300,7 @@ bool memory_has_room(struct script *script, bool uses_reserve)
         script->full_since_ms = 0;
         return true;
     }
-    if (script->running != NULL) { /* in the middle of another run, whose hook will see to it */
-        return !memory_is_over(script);
-    }
-    make_script_room(script, full);
-    return script->memory_bytes <= full + (uses_reserve ? cap / MEMORY_RESERVE_PART : 0);
+    return find_room(script, uses_reserve, full);
 }
 
 void memory_report_full(struct script *script, const char *what, const char *place)
@@ -307,18 +313,10 @@ void memory_report_full(struct script *script, const char *what, const char *pla
     }
 }
 
-/* lua_Alloc. Lua relies on shrinking to succeed: then the block stays as large as it is. */
-static void *allocate(void *arg, void *block, size_t old_size, size_t size)
+/* Give a block of size bytes, or change one to it. Lua relies on shrinking to succeed: then the block stays as large as
+ * it is. Not inlined, since each request makes and frees an object that is none of its business. */
+__attribute__((noinline)) static void *change_block(struct script *script, void *block, size_t old_size, size_t size)
 {
-    struct script *script = arg;
-    if (size == 0) {
-        release_block(script, block);
-        script->memory_bytes -= old_size;
-        return NULL;
-    }
-    if (script->ready_block != NULL && block == NULL) {
-        return take_ready_block(script, size);
-    }
     bool grows = size > old_size;
     size_t held = script->memory_bytes + size - old_size;
     if (grows && script->L != NULL && (held > script->memory_mark || size >= LOOK_BYTES)) {
@@ -331,6 +329,19 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
     }
     script->memory_bytes = held;
     return moved == NULL ? block : moved;
+}
+
+/* lua_Alloc */
+static void *allocate(void *arg, void *block, size_t old_size, size_t size)
+{
+    struct script *script = arg;
+    if (size == 0) {
+        script->memory_bytes -= old_size;
+        release_block(script, block);
+        return NULL;
+    }
+    return script->ready_block != NULL && block == NULL ? take_ready_block(script, size)
+                                                        : change_block(script, block, old_size, size);
 }
 
 /* The state itself. */
