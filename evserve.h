@@ -311,8 +311,9 @@ struct evs_proxy {
                                   * all have failed; 0: 1 */
     uint32_t fail_timeout_ms; /* 0: 10 s */
     int keepalive;            /* idle connections that each thread keeps to an upstream; 0: 64, -1: none */
-    int strip_prefix;         /* the upstream sees the path without the prefix. Its Location, Refresh and the Path of its
-                               * cookies are changed where they lead to itself */
+    /* The upstream sees the path without the prefix. Its Location, Refresh and the Path of its cookies are changed where
+     * they lead to itself. */
+    int strip_prefix;
 
     /* TLS to upstreams. Relative paths start where the server was started. */
     int trust_anybody;                /* the upstream's certificate is not looked at */
