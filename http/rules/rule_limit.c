@@ -429,6 +429,22 @@ static void give_rates_back(const struct exchange *exchange, const struct rule *
     }
 }
 
+/* Of all rules that say how fast a response is sent, whatever they count by, the one with the longest prefix. Returns
+ * its bytes a second, or 0. */
+static uint64_t find_rate_limit(const struct exchange *exchange)
+{
+    static const enum rule_order orders[] = {RULE_LIMIT, RULE_USER_LIMIT};
+    const struct rule *found = NULL;
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        const struct rule *rule = rules_first(exchange->vhost->rules, orders[i], exchange->path, exchange->path_len);
+        while (rule != NULL && ((const struct limit_rule *)rule->data)->rate_limit == 0) {
+            rule = rule_next(rule, exchange->path, exchange->path_len);
+        }
+        found = rule != NULL && (found == NULL || rule->prefix_len > found->prefix_len) ? rule : found;
+    }
+    return found == NULL ? 0 : ((const struct limit_rule *)found->data)->rate_limit;
+}
+
 static enum rules_verdict decide_limit(struct exchange *exchange, const struct rule *first)
 {
     struct limit_holds none = {.limiter = exchange->site->limiter}; /* rates need no memory */
@@ -440,11 +456,6 @@ static enum rules_verdict decide_limit(struct exchange *exchange, const struct r
     }
     const struct rule *rule = first;
     int64_t wait_ns = 0;
-    uint64_t rate_limit = 0;
-    for (; rule != NULL && rate_limit == 0; rule = rule_next(rule, exchange->path, exchange->path_len)) {
-        rate_limit = ((const struct limit_rule *)rule->data)->rate_limit;
-    }
-    rule = first;
     while (rule != NULL && (wait_ns = take_one(exchange, rule->data, holds)) == 0) {
         rule = rule_next(rule, exchange->path, exchange->path_len);
     }
@@ -463,6 +474,7 @@ static enum rules_verdict decide_limit(struct exchange *exchange, const struct r
     } else if (holds != &none) {
         mem_free(holds);
     }
+    uint64_t rate_limit = find_rate_limit(exchange);
     if (rate_limit != 0) {
         response_set_rate(exchange, rate_limit);
     }

@@ -384,6 +384,24 @@ static void responses_below_a_prefix_have_a_rate(void **state)
     assert_in_range(output_len(third), 10000, 12000);
 }
 
+static void the_longest_prefix_has_the_rate_whatever_its_rule_counts_by(void **state)
+{
+    (void)state;
+    const struct rule_limit by_user = {.rate = "100/s", .by = "user", .rate_limit = 1000}, slow = {.rate_limit = 10000};
+    const struct handler serve = {.serve = serve_long};
+    add("/", &by_user);
+    add("/long", &slow);
+    add_route(METHOD_GET, "/long", &serve);
+    add_route(METHOD_GET, "/other", &serve);
+    scene_begin();
+    struct fake_peer *peer = client(), *other = client();
+    say(peer, GET("/long"));
+    say(other, GET("/other"));
+    pass_ms(1000);
+    assert_in_range(output_len(peer), 10000, 13000);
+    assert_in_range(output_len(other), 1000, 2100);
+}
+
 static void a_rate_of_bytes_needs_no_table(void **state)
 {
     (void)state;
@@ -503,6 +521,7 @@ int main(void)
         LIMIT_TEST(equal_rules_count_apart),
         LIMIT_TEST(a_full_table_is_a_line_of_the_log),
         LIMIT_TEST(responses_below_a_prefix_have_a_rate),
+        LIMIT_TEST(the_longest_prefix_has_the_rate_whatever_its_rule_counts_by),
         LIMIT_TEST(a_rate_of_bytes_needs_no_table),
         LIMIT_TEST(mistakes_are_quoted),
         LIMIT_TEST(without_memory_nothing_changes),
