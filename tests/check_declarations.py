@@ -20,7 +20,7 @@ import tempfile
 import check_circles
 
 # Headers that declare functions of other files on purpose.
-EXCEPTIONS = {}
+EXCEPTIONS = {"http/server.h"}  # one server in several files: server_listeners.c, server_drain.c
 
 
 def read_declared(text):
