@@ -90,23 +90,34 @@ static void send_copy(struct exchange *exchange, int status, const char *type, c
     response_send_borrowed(exchange, status, type, copy, len, free_copy, copy);
 }
 
+static void send_head(struct exchange *exchange, const struct response_head *head)
+{
+    begin_head(exchange, head);
+    response_complete(exchange);
+}
+
+/* response_send() with nothing to be sent behind the head, or too much: apart from what each response needs. */
+__attribute__((noinline)) static void send_unusual(struct exchange *exchange, const struct response_head *head,
+                                                   const void *content, size_t len)
+{
+    if (head->length != LENGTH_NONE && !exchange->head_only && len > 0) {
+        send_copy(exchange, head->status, head->type, content, len);
+    } else if (len > 0 || head->status < ERROR_STATUS_FIRST || !response_send_page(exchange, head->status)) {
+        send_head(exchange, head);
+    }
+}
+
 void response_send(struct exchange *exchange, int status, const char *type, const void *content, size_t len)
 {
     struct response_head head = head_of(status, type, (int64_t)len);
     size_t sent = head.length == LENGTH_NONE || exchange->head_only ? 0 : len;
-    if (sent - 1 >= COPY_MAX) { /* nothing or too much: one comparison for both, since each response comes here */
-        if (sent > 0) {
-            send_copy(exchange, status, type, content, len);
-            return;
-        }
-        if (len == 0 && status >= ERROR_STATUS_FIRST && response_send_page(exchange, status)) {
-            return;
-        }
+    if (sent - 1 >= COPY_MAX) { /* one comparison for both, since each response comes here */
+        send_unusual(exchange, &head, content, len);
+        return;
     }
     head.content = content;
     head.content_len = sent;
-    begin_head(exchange, &head);
-    response_complete(exchange);
+    send_head(exchange, &head);
 }
 
 void response_send_borrowed(struct exchange *exchange, int status, const char *type, const void *content, size_t len,
