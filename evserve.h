@@ -339,11 +339,11 @@ struct evs_proxy {
  *         {.prefix = NULL},
  *     };
  *
- * A prefix is compared by whole segments, case-sensitive: "/admin" holds for "/admin" and "/admin/x", not for
- * "/administrator". All rules whose prefix fits apply; where two contradict each other, the longer prefix decides.
- * Rules come before routes, and before config.before. They are added to those of the script: where both say something
- * about the same prefix, the host's are asked first, and redirects from the same path are a mistake. At most 1000,
- * those of the script included. */
+ * A prefix is plain text, decoded, and compared by whole segments, case-sensitive: "/admin" holds for "/admin" and
+ * "/admin/x", not for "/administrator"; "*", parameters, "%XX" and dot segments in it are mistakes. All rules whose
+ * prefix fits apply; where two contradict each other, the longer prefix decides. Rules come before routes, and before
+ * config.before. They are added to those of the script: where both say something about the same prefix, the host's are
+ * asked first, and redirects from the same path are a mistake. At most 1000, those of the script included. */
 struct evs_rule {
     const char *prefix; /* "/" or "/admin"; NULL ends the array. For redirect_to a pattern, as that of a route */
 

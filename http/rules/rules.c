@@ -5,6 +5,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/char_class.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,6 +39,27 @@ static struct rule **find_link(struct rules *rules, enum rule_order order, size_
     return link;
 }
 
+/* Whether a prefix has what other servers or routes write for a pattern. Compared as plain text, it would hold nowhere, and
+ * a rule that is to guard something would guard nothing. */
+static bool looks_like_pattern(const char *prefix)
+{
+    if (strpbrk(prefix, "*{}?#") != NULL || strstr(prefix, "/:") != NULL) {
+        return true;
+    }
+    for (const char *at = strchr(prefix, '%'); at != NULL; at = strchr(at + 1, '%')) {
+        if (char_hex_value(at[1]) >= 0 && char_hex_value(at[2]) >= 0) {
+            return true;
+        }
+    }
+    for (const char *at = strstr(prefix, "/."); at != NULL; at = strstr(at + 1, "/.")) {
+        size_t len = strcspn(at + 1, "/");
+        if (len == 1 || (len == 2 && at[2] == '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, const char *prefix, void *data, int *error,
                        char *err, size_t errlen)
 {
@@ -46,6 +68,14 @@ struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, cons
     if (len < 0) {
         *error = error_text(err, errlen, -EINVAL, "a prefix such as \"/\" or \"/api\" expected, got \"%.200s\"",
                             prefix);
+        return NULL;
+    }
+    if (looks_like_pattern(prefix)) {
+        *error =
+            error_text(err, errlen, -EINVAL,
+                       "\"%.200s\" is no prefix: plain text is expected, without patterns, escapes and dot segments; "
+                       "\"/api\" holds for all that is below it, too",
+                       prefix);
         return NULL;
     }
     if (*rules != NULL && (*rules)->count == RULES_MAX) {

@@ -126,6 +126,7 @@ static void bad_rules_are_refused_with_the_name_of_the_member(void **state)
         {{.prefix = "/a", .redirect_to = "/b", .deny = "all"},
          "evserve_config.rules[1].prefix: a redirect needs an entry of its own, since its prefix is a pattern"},
         {{.prefix = "a", .deny = "all"}, "evserve_config.rules[1].deny: a prefix such as \"/\" or \"/api\" expected"},
+        {{.prefix = "/a/*", .deny = "all"}, "evserve_config.rules[1].deny: \"/a/*\" is no prefix: plain text is "},
         {{.prefix = "/a", .allow = "10.0.0.0/33"}, "evserve_config.rules[1].allow: "},
         {{.prefix = "/a", .redirect_to = "b"}, "evserve_config.rules[1].redirect_to: a target such as \"/new\""},
         {{.prefix = "/a", .redirect_to = "/b", .redirect_status = 200}, "evserve_config.rules[1].redirect_to: status"},

@@ -184,12 +184,25 @@ static void what_is_no_prefix_or_one_too_many_is_refused(void **state)
     assert_int_equal(error, -EINVAL);
     assert_string_equal(err, "a prefix such as \"/\" or \"/api\" expected, got \"\"");
     assert_null(rules_add(rules_of(scene.site), &access_kind, "api", "", &error, err, sizeof err));
+    static const char *const patterns[] = {"/a/*", "/a*",    "/:id",  "/a/:id", "/a/{x}",   "/a?b",
+                                           "/a#b", "/a%20b", "/a/..", "/./a",   "/a/../b/", "/a/."};
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+        error = 0;
+        assert_null(rules_add(rules_of(scene.site), &access_kind, patterns[i], "", &error, err, sizeof err));
+        assert_int_equal(error, -EINVAL);
+        assert_non_null(strstr(err, patterns[i]));
+        assert_non_null(strstr(err, "\"/api\" holds for all that is below it, too"));
+    }
+    static const char *const plain[] = {"/.well-known", "/a/..b", "/a:b", "/100%", "/%zz", "/a/.../b"};
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++) {
+        add(&access_kind, plain[i], "x");
+    }
     memset(text, '/', sizeof text);
     text[RULE_PREFIX_MAX + 1] = '\0';
     assert_null(rules_add(rules_of(scene.site), &access_kind, text, "", &error, err, sizeof err));
     text[RULE_PREFIX_MAX] = '\0';
     add(&access_kind, text, "x");
-    for (int i = 1; i < RULES_MAX; i++) {
+    for (int i = 1 + (int)(sizeof plain / sizeof plain[0]); i < RULES_MAX; i++) {
         add(&access_kind, "/", "x");
     }
     assert_null(rules_add(rules_of(scene.site), &access_kind, "/one", "", &error, err, sizeof err));
