@@ -97,7 +97,8 @@ static unsigned read_proxy_count(lua_State *L, const struct proxy_reading *readi
         double number = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
         count = number >= 1 && number <= most ? (unsigned)number : 0;
         if (count == 0 || (double)count != number) {
-            script_raise(L, "%s: %s: a whole number from 1 to %u expected", reading->what, name, most);
+            script_raise(L, "%s: %s: a whole number from 1 to %u%s expected", reading->what, name, most,
+                         strcmp(name, "keepalive") == 0 ? ", or false," : "");
         }
     }
     lua_pop(L, 1);
@@ -138,9 +139,13 @@ static void read_proxy_fields(lua_State *L, struct proxy_reading *reading)
     }
     for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
         bool is_removed = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
-        if (lua_type(L, -2) != LUA_TSTRING || (!is_removed && lua_type(L, -1) != LUA_TSTRING)) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            script_raise(L, "%s: headers: names of fields expected, such as [\"x-name\"], got %s", reading->what,
+                         lua_type(L, -2) == LUA_TNUMBER ? "a list" : luaL_typename(L, -2));
+        }
+        if (!is_removed && lua_type(L, -1) != LUA_TSTRING) {
             script_raise(L, "%s: headers: a text or false for each name of a field expected, got %s", reading->what,
-                         luaL_typename(L, lua_type(L, -2) != LUA_TSTRING ? -2 : -1));
+                         luaL_typename(L, -1));
         }
         if (reading->options.field_count == PROXY_FIELDS_MAX) {
             script_raise(L, "%s: headers: at most %d fields", reading->what, (int)PROXY_FIELDS_MAX);

@@ -11,9 +11,11 @@ local table = table
 
 -- What to say of a name that is no setting of a host, but one of app.set; nil for others.
 local function place_of_setting(name)
-    for _, other in ipairs(core.setting_names()) do
-        if other == name then
-            return "applies to the whole server: set it with app.set"
+    for _, names in ipairs { core.setting_names(), shared.other_settings } do
+        for _, other in ipairs(names) do
+            if other == name then
+                return "applies to the whole server: set it with app.set"
+            end
         end
     end
 end

@@ -2,7 +2,7 @@
 
 local core, _, shared = ...
 local fail, describe = core.fail, shared.describe
-local ipairs, type = ipairs, type
+local ipairs, pairs, type = ipairs, pairs, type
 local string, table = string, table
 
 -- What middleware is there for, such as passwords, must not be forgotten where it does not run. Groups refuse it. app
@@ -49,6 +49,26 @@ local function check_middleware(scope, what, prefix)
         group = group.outer
     end
     warn_in(group, { what = what, of = group.what, prefix = prefix, place = core.place() })
+end
+
+-- What other servers call an option.
+local other_names = {
+    client_max_body_size = "max_body", proxy_read_timeout = "timeout", read_timeout = "timeout",
+    response_timeout = "timeout", proxy_connect_timeout = "connect_timeout",
+}
+
+local function place_of_option(name)
+    local ours = other_names[name]
+    return ours and string.format("is no option: %s is what you mean", ours) or nil
+end
+
+local function check_upstreams(what, upstreams)
+    for key in pairs(type(upstreams) == "table" and upstreams or {}) do
+        if type(key) ~= "number" then
+            local text = "%s: %s does not belong into the list of upstreams: options are a table after it"
+            fail(text:format(what, describe(key)))
+        end
+    end
 end
 
 shared.add_scope_function("proxy", function(scope, what, prefix, upstreams, options)

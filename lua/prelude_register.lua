@@ -93,22 +93,33 @@ local function set_unknown_host(value)
     core.unknown_host(value == "default" and 0 or value)
 end
 
+-- Settings that are in no table of C.
+local other_settings = {
+    "trailing_slash", "unknown_host", "hsts", "access_log", "access_log_format", "trusted_proxies", "forwarded",
+    "strip_forwarded", "deny_connect", "broker",
+}
+
+shared.other_settings = other_settings
+
+-- A list of texts as one text, which is what C reads.
+local function joined(name, value)
+    for i, part in ipairs(type(value) == "table" and value or {}) do
+        if type(part) ~= "string" then
+            fail(string.format("app.set: %s: item %d of the list: a text expected, got %s", name, i, describe(part)))
+        end
+    end
+    return type(value) == "table" and #value > 0 and table.concat(value, ",") or value
+end
+
 function app.set(settings)
     begin("app.set", settings)
     if type(settings) ~= "table" then
         fail("app.set: a table of settings expected, got " .. describe(settings))
     end
     local names = core.setting_names()
-    table.insert(names, "trailing_slash")
-    table.insert(names, "unknown_host")
-    table.insert(names, "hsts")
-    table.insert(names, "access_log")
-    table.insert(names, "access_log_format")
-    table.insert(names, "trusted_proxies")
-    table.insert(names, "forwarded")
-    table.insert(names, "strip_forwarded")
-    table.insert(names, "deny_connect")
-    table.insert(names, "broker")
+    for _, name in ipairs(other_settings) do
+        table.insert(names, name)
+    end
     check_names("app.set", "setting", settings, names, place_of_setting)
     for _, name in ipairs(names) do
         if settings[name] ~= nil and name == "trailing_slash" then
@@ -118,11 +129,11 @@ function app.set(settings)
         elseif settings[name] ~= nil and name == "hsts" then
             core.hsts(settings[name])
         elseif settings[name] ~= nil and name == "trusted_proxies" then
-            core.set_trusted_proxies(settings[name])
+            core.set_trusted_proxies(joined(name, settings[name]))
         elseif settings[name] ~= nil and (name == "forwarded" or name == "strip_forwarded") then
             core["set_" .. name](settings[name])
         elseif settings[name] ~= nil and name == "deny_connect" then
-            core.set_deny_connect(settings[name])
+            core.set_deny_connect(joined(name, settings[name]))
         elseif settings[name] ~= nil and name == "broker" then
             core.set_broker(settings[name])
         elseif settings[name] ~= nil and name:find("^access_log") then
@@ -156,7 +167,8 @@ local route_options = core.route_names() -- names of a route's options
 table.insert(route_options, 1, "name")
 
 -- Part the options of a route of app.websocket or app.events into its own, and those that any route may have.
-function shared.part_options(what, options, own_names)
+-- place_of is as that of check_names.
+function shared.part_options(what, options, own_names, place_of)
     local own, rest, names = {}, {}, {}
     for _, name in ipairs(own_names) do
         own[name] = options[name]
@@ -165,7 +177,7 @@ function shared.part_options(what, options, own_names)
     for _, name in ipairs(route_options) do
         table.insert(names, name)
     end
-    check_names(what, "option", options, names)
+    check_names(what, "option", options, names, place_of)
     for name, value in pairs(options) do
         if own[name] == nil then
             rest[name] = value

@@ -7,10 +7,12 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/sys.h"
 #include "http/head_text.h"
 #include "http/proxy/proxy_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +63,26 @@ static int name_address(struct upstream *upstream)
     return 0;
 }
 
+/* Whether the files for TLS can be read. They are read for the first request, but a wrong name is to be known at once. */
+static int check_tls_files(const struct proxy_options *options, char *err, size_t errlen)
+{
+    const struct {
+        const char *option, *file;
+    } files[] = {{"ca", options->ca_file}, {"the certificate", options->cert_file}, {"the key", options->key_file}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        int fd = files[i].file == NULL ? -ENOENT
+                                       : sys_open(sys_base(options->base_fd), files[i].file,
+                                                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd >= 0) {
+            sys_close(fd);
+        } else if (files[i].file != NULL) {
+            return error_text(err, errlen, fd, "%s: cannot open %s: %s", files[i].option, files[i].file,
+                              errno_text(-fd));
+        }
+    }
+    return 0;
+}
+
 int upstream_init(struct upstream *upstream, const char *text, const struct proxy_options *options, char *err,
                   size_t errlen)
 {
@@ -93,6 +115,10 @@ int upstream_init(struct upstream *upstream, const char *text, const struct prox
     if (url->unix_path == NULL) {
         upstream->target.host = url->host;
         upstream->target.port = url->port;
+    }
+    rv = url->is_secured ? check_tls_files(options, err, errlen) : 0;
+    if (rv < 0) {
+        return rv;
     }
     bool is_named = name_kept_links(upstream) == 0 && name_address(upstream) == 0;
     return !is_named ? error_text(err, errlen, -ENOMEM, "out of memory") : 0;

@@ -11,8 +11,8 @@ struct proxy;
 struct proxy_options;
 struct upstream;
 
-/* Read a URL into an upstream of zeros, whose proxy has its texts already. Returns 0, -ENOMEM, or -EINVAL with a text in
- * err. upstream_done() is due in any case. */
+/* Read a URL into an upstream of zeros, whose proxy has its texts already. Returns 0, -ENOMEM, or with a text
+ * in err -EINVAL, or -errno if a file of TLS cannot be opened. upstream_done() is due in any case. */
 int upstream_init(struct upstream *upstream, const char *text, const struct proxy_options *options, char *err,
                   size_t errlen);
 void upstream_done(struct upstream *upstream);

@@ -91,6 +91,7 @@ static void bad_proxies_are_refused_with_the_name_of_the_member(void **state)
 {
     (void)state;
     const char *good[] = {"http://127.0.0.1:1", NULL}, *ftp[] = {"ftp://x", NULL}, *none[] = {NULL};
+    const char *secured[] = {"https://a", NULL};
     const char *query[] = {"http://a/?b", NULL};
     const struct evs_field own[] = {{"Content-Length", "1"}, {NULL, NULL}}, name[] = {{"a b", "1"}, {NULL, NULL}};
     const struct evs_field host_field[] = {{"host", "x"}, {NULL, NULL}};
@@ -109,6 +110,8 @@ static void bad_proxies_are_refused_with_the_name_of_the_member(void **state)
         {{.prefix = "/a", .upstreams = good, .headers = own}, "headers: Content-Length is about the connection"},
         {{.prefix = "/a", .upstreams = good, .headers = name}, "headers: \"a b\" is no field"},
         {{.prefix = "/a", .upstreams = good, .headers = host_field}, "headers: Host is set with the option host"},
+        {{.prefix = "/a", .upstreams = secured, .ca_file = "none.pem"},
+         "evserve_config.proxies[1]: ca: cannot open none.pem: No such file"},
         {{.prefix = "/a", .upstreams = good, .host = "a b"}, "evserve_config.proxies[1]: host: a name"},
         {{.prefix = "/a", .upstreams = good, .timeout_ms = 86400001}, "at most a day"},
         {{.prefix = "/a", .upstreams = good, .flags = EVS_STREAM_BODY}, "proxies[1]: flags that do not exist"},

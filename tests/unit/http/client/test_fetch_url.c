@@ -105,6 +105,7 @@ static void malformed_urls_are_refused_with_a_reason(void **state)
         {"http:/a/", "does not begin with http://, https:// or http+unix:"},
         {"http://", "has no host"},
         {"http:///x", "has no host"},
+        {"http://unix:/run/x.sock", "has a unix socket in place of a host: write http+unix:/run/x.sock"},
         {"http://:80/", "has no host"},
         {"http://a:0/", "has a port that is not one from 1 to 65535"},
         {"http://a:65536/", "has a port that is not one from 1 to 65535"},
