@@ -60,6 +60,9 @@ int network_parse(struct network *network, const char *text, char *err, size_t e
     network->bits = (uint8_t)(8 * address_len(network->family));
     if (inet_pton(network->family, address, network->address) != 1 ||
         (has_bits && !read_bits(text + len + 1, network->bits, &network->bits))) {
+        if (strpbrk(text, " \t") != NULL) {
+            return error_text(err, errlen, -EINVAL, "\"%s\" is no address or network: commas separate several", text);
+        }
         return error_text(err, errlen, -EINVAL,
                           "\"%s\" is no address or network, such as 127.0.0.1, 10.0.0.0/8, fd00::/8 or unix:", text);
     }

@@ -7,7 +7,7 @@
 local core, app, shared = ...
 local fail, describe, check_names = core.fail, shared.describe, shared.check_names
 local begin = shared.begin
-local ipairs, pairs, type = ipairs, pairs, type
+local ipairs, pairs, setmetatable, type = ipairs, pairs, setmetatable, type
 local string, table = string, table
 
 local functions = {} -- by name
@@ -29,8 +29,20 @@ function shared.add_scope_function(name, fn)
     end
 end
 
+-- Who looks for a function of app, such as listen, in a host or a group is told where it is.
+local function fail_elsewhere(scope)
+    return function(_, name)
+        if type(name) == "string" and type(app[name]) == "function" then
+            fail(string.format("%s%s does not exist: call app.%s", scope.what, name, name))
+        end
+    end
+end
+
 -- Add the functions to a table that scripts have.
 function shared.open_scope(target, scope)
+    if target ~= app then
+        setmetatable(target, { __index = fail_elsewhere(scope) })
+    end
     table.insert(opened, { target = target, scope = scope })
     for name, fn in pairs(functions) do
         add_to(target, scope, name, fn)
@@ -76,7 +88,7 @@ end)
 local function access_function(allows)
     return function(scope, what, prefix, list)
         local whole = shared.scope_prefix(scope, what, prefix)
-        if type(list) == "table" then
+        if type(list) == "table" and #list > 0 then
             for _, part in ipairs(list) do
                 if type(part) ~= "string" then
                     fail(string.format("%s: addresses and networks expected in the list, got %s", what, describe(part)))
@@ -85,7 +97,7 @@ local function access_function(allows)
             list = table.concat(list, ",")
         elseif type(list) ~= "string" then
             local text = '%s: addresses and networks such as "10.0.0.0/8, ::1" expected, got %s'
-            fail(text:format(what, describe(list)))
+            fail(text:format(what, type(list) == "table" and "an empty list" or describe(list)))
         end
         core.rule_access(scope.host, what, whole, allows, list)
     end

@@ -98,6 +98,9 @@ static int parse_client(struct network *network, const char *text, char *err, si
         *network = (struct network){.family = AF_UNIX, .bits = UNIX_BITS};
         return 0;
     }
+    if (strcmp(text, "*") == 0 || strcmp(text, "any") == 0) {
+        return error_text(err, errlen, -EINVAL, "\"%s\" is no address or network: write \"all\" for all clients", text);
+    }
     return network_parse(network, text, err, errlen);
 }
 

@@ -245,6 +245,13 @@ static int read_pieces(struct target_reading *reading, const char *at)
     int rv = 0;
     for (; rv == 0 && *at != '\0' && *at != '#'; at++) {
         redirect->has_query = redirect->has_query || *at == '?';
+        if (at[0] == '$' && at[1] >= '0' && at[1] <= '9') {
+            return error_text(
+                reading->err, reading->errlen, -EINVAL,
+                "the target \"%.200s\" has \"$%c\": parameters are written as in the pattern, \":name\" or "
+                "\"*rest\"; a plain \"$\" is written %%24",
+                target, at[1]);
+        }
         size_t len = param_len(at);
         if (len == 0) {
             continue;

@@ -317,11 +317,11 @@ function timer:cancel() end
 ---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
 ---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none
 ---@field access_log_format? string "combined" (the default), "json", or a text with nginx's $variables
----@field trusted_proxies? string the proxies whose X-Request-Id and forwarded fields count: "127.0.0.1, 10.0.0.0/8, unix:"; "none": nobody's
+---@field trusted_proxies? string|string[] the proxies whose X-Request-Id and forwarded fields count: "127.0.0.1, 10.0.0.0/8, unix:"; "none": nobody's
 ---@field forwarded? string which of their fields say who the client is: "x-forwarded" (the default), some of "x-forwarded-for, x-forwarded-proto, x-forwarded-host", "forwarded" (RFC 7239), "off"
 ---@field strip_forwarded? boolean forwarded fields that do not count are removed from requests
 ---@field broker? string the Redis server that carries topics between machines: "redis://user:password@host:6379/0", "rediss://host", "unix:/run/redis.sock"
----@field deny_connect? string servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
+---@field deny_connect? string|string[] servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
 ---@field unknown_host? "default"|404|421 what names get that no app.host has: what app serves, or this status
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
