@@ -92,6 +92,7 @@ shared.add_scope_function("proxy", function(scope, what, prefix, upstreams, opti
     end
     local names = core.proxy_names()
     table.insert(names, "middleware")
-    shared.part_options(what, options or {}, names)
+    check_upstreams(what, upstreams)
+    shared.part_options(what, options or {}, names, place_of_option)
     core.proxy(scope.host, what, whole, upstreams, options or {})
 end)

@@ -253,7 +253,7 @@ static int read_scheme(struct url_reader *reader, struct fetch_url *url)
     }
     put_url(reader, scheme, strlen(scheme));
     reader->at += strlen(scheme);
-    if (scheme != unix_scheme && strncasecmp(reader->at, "unix:/", strlen("unix:/")) == 0) {
+    if (scheme != unix_scheme && strncmp(reader->at, "unix:/", strlen("unix:/")) == 0) {
         return refuse_url(reader, "has a unix socket in place of a host: write http+unix:/run/x.sock");
     }
     url->is_secured = scheme == https_scheme;
