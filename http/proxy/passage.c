@@ -74,16 +74,24 @@ static void on_passage_deadline(struct reactor *reactor, uint64_t timer, void *a
     retry_or_fail(passage, 504, false, why);
 }
 
-/* Set the deadline of what is waited for now: the upstream, or nothing while the client is behind. */
+/* Set the deadline of what is waited for now: the upstream, or nothing while the client is behind. The head of a response
+ * has one from the end of the request on, so that an upstream that sends it byte by byte, or one interim response after
+ * another, does not hold the client for longer. */
 static void set_passage_deadline(struct passage *passage)
 {
     const struct proxy *proxy = passage->proxy;
     struct reactor *reactor = passage_reactor(passage);
+    bool is_sent = write_buffer_len(&passage->out) == 0 && (passage->is_body_sent || passage->is_send_broken);
+    bool awaits_head = !passage->opens && is_sent && !passage->has_begun;
+    if (awaits_head && passage->awaits_head) {
+        return;
+    }
+    passage->awaits_head = awaits_head;
     int64_t at_ms = DEADLINE_NEVER;
     if (passage->opens) {
         at_ms = reactor_now_ms(reactor) + proxy->connect_timeout_ms;
     } else if (write_buffer_len(&passage->out) > 0 ||
-               (!passage->exchange->is_stalled && (passage->is_body_sent || passage->has_begun))) {
+               (!passage->exchange->is_stalled && (is_sent || passage->has_begun))) {
         at_ms = reactor_now_ms(reactor) + proxy->timeout_ms;
     }
     deadline_set(&passage->deadline, reactor, at_ms, on_passage_deadline, passage);
@@ -219,7 +227,7 @@ static void send_to_upstream(struct passage *passage)
     struct upstream *upstream = passage->upstream;
     passage->began_ms = reactor_now_ms(passage_reactor(passage));
     passage_expect_head(passage);
-    passage->is_send_broken = passage->is_body_sent = false;
+    passage->is_send_broken = passage->is_body_sent = passage->awaits_head = false;
     passage->reused = 0;
     if (!passage->is_fresh && proxy->keepalive > 0) {
         take_kept_link(passage);

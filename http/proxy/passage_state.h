@@ -45,6 +45,7 @@ struct passage {
     bool upgrades;          /* the client has asked for another protocol, and the upstream with it */
     bool has_bytes;         /* something of a response came */
     bool has_begun;         /* the client gets a response */
+    bool awaits_head;       /* deadline is that of the response's head, which bytes of it do not put off */
     bool is_followed;       /* bytes came behind the response */
     uint8_t interims;       /* interim responses so far */
     struct fetch_body body; /* behind the head of the response */

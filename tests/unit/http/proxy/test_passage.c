@@ -660,6 +660,31 @@ static void time_is_limited(void **state)
     assert_true(output_has(peer, "abcde"));
 }
 
+static void a_head_that_comes_byte_by_byte_has_no_more_time(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){.timeout_ms = 2000});
+    static const char slow[] = "HTTP/1.1 200 OK\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    struct fake_peer *peer = client();
+    say(peer, GET("/x"));
+    struct fake_peer *upstream = upstream_of(first);
+    for (int i = 0; i < 19; i++) {
+        pass_ms(100);
+        say(upstream, (char[2]){slow[i]});
+    }
+    assert_int_equal(output_len(peer), 0);
+    pass_ms(101);
+    assert_status(peer, "504");
+    say(peer, GET("/x"));
+    upstream = upstream_of(first);
+    for (int i = 0; i < 19; i++) {
+        pass_ms(100);
+        say(upstream, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    }
+    pass_ms(101);
+    assert_true(output_has(peer, "504 Gateway Timeout"));
+}
+
 static void a_client_that_leaves_takes_the_upstream_along(void **state)
 {
     (void)state;
@@ -800,6 +825,7 @@ int main(void)
         PASSAGE_TEST(an_upstream_is_not_blamed_for_what_we_lack),
         PASSAGE_TEST(a_retry_is_a_turn_like_any_other),
         PASSAGE_TEST(time_is_limited),
+        PASSAGE_TEST(a_head_that_comes_byte_by_byte_has_no_more_time),
         PASSAGE_TEST(a_client_that_leaves_takes_the_upstream_along),
         PASSAGE_TEST(too_many_interim_responses_are_502),
         PASSAGE_TEST(whatever_allocation_fails_nothing_is_lost),
