@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import subprocess
 import time
 import unittest
 
@@ -138,8 +137,7 @@ class Refused(unittest.TestCase):
             proxy: {},
         }.items():
             with self.subTest(text), lua_site.script(text) as path:
-                done = subprocess.run([lua_site.EVSERVE, "--check", "site.lua"], capture_output=True, text=True,
-                                      check=False, cwd=os.path.dirname(path), timeout=20)
+                done = evtest.run(lua_site.EVSERVE, "--check", "site.lua", cwd=os.path.dirname(path))
                 self.assertEqual(done.returncode, 0, done.stderr)
                 said = [line for line in done.stderr.splitlines() if "middleware" in line]
                 self.assertEqual(len(said), len(lines), done.stderr)
