@@ -29,7 +29,7 @@ function shared.add_scope_function(name, fn)
     end
 end
 
--- Who looks for a function of app, such as listen, in a host or a group is told where it is.
+-- Functions that only app has, such as listen: a host or a group that is asked for one says where it is.
 local function fail_elsewhere(scope)
     return function(_, name)
         if type(name) == "string" and type(app[name]) == "function" then

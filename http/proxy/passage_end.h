@@ -9,7 +9,7 @@ struct exchange;
 struct passage;
 struct proxy;
 
-/* A passage of zeros, but for its proxy; NULL without memory. Give it back: its link has gone elsewhere. */
+/* Take a passage, zeroed except for its proxy; NULL without memory. Give it back when its link is no longer its own. */
 struct passage *passage_take(struct proxy *proxy);
 void passage_put(struct passage *passage);
 
