@@ -5,34 +5,14 @@
  * so a file that is replaced on disk is sent within a second, with the type that its name says and the status of the
  * error. A file that is not there leaves the server's own text. */
 
+#include "http/error_pages_state.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 struct exchange;
 struct file_cache;
 struct log;
-
-enum {
-    ERROR_PAGES_MAX = 64,     /* files of a host */
-    ERROR_STATUS_FIRST = 400, /* the first status that may have one */
-    ERROR_STATUS_COUNT = 200, /* how many there are */
-};
-
-struct error_page;
-
-struct error_pages {
-    /* Respond with the page of a status, if there is one; the fields that were added go along, except those about
-     * content. Returns whether it has responded. For http/response.c, which cannot know files. */
-    bool (*send)(struct exchange *exchange, const struct error_pages *pages, int status);
-
-    struct file_cache *cache; /* borrowed */
-    int base_fd;              /* borrowed: where relative names start, see sys_base() */
-    size_t count;
-    struct error_page *pages[ERROR_PAGES_MAX]; /* owned */
-    uint8_t by_status[ERROR_STATUS_COUNT];     /* 1 + index of the page that was set for it, or 0 */
-    uint8_t by_class[2];                       /* of those that were set for none of their own: 4xx, 5xx */
-};
 
 /* Set a page for statuses: "404", "4xx", "5xx", or several of these, separated by commas or spaces. A status of its own
  * wins over its class. *pages is made when it is NULL; the cache is borrowed and must outlive it. file is a path;

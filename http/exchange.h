@@ -11,14 +11,14 @@
 #include "core/write_buffer.h"
 #include "http/evs_state.h"
 #include "http/forwarded.h"
+#include "http/exchange_dues.h"
 #include "http/framing.h"
 #include "http/handler.h"
 #include "http/limits.h"
 #include "http/message.h"
-#include "http/outcome.h"
-#include "http/request_id.h"
+#include "http/request_id_pool.h"
 #include "http/router.h"
-#include "http/slow_log.h"
+#include "http/slow_times.h"
 #include "http/source.h"
 
 #include <stdbool.h>

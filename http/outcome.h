@@ -8,56 +8,14 @@
  * its connection is begun, and its head is kept until then. Others have none of this. */
 
 #include "core/net.h"
+#include "http/outcome_end.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct exchange;
 struct peer;
 struct service;
-
-/* How it ended. */
-enum outcome_end {
-    OUTCOME_GONE, /* the client closed or reset the connection before all of the response was handed to the kernel */
-    OUTCOME_COMPLETE, /* all of it was */
-    OUTCOME_TIMEOUT,  /* a deadline was over */
-    OUTCOME_ABORTED,  /* the response could not be completed: given up, too long, no memory, its file has changed */
-    OUTCOME_STOPPED,  /* the server stopped, and waited no longer */
-};
-
-/* The status that logs and metrics have for a request that got no response: as in nginx, 499 if the client left and 408
- * if it was too slow; else 0. */
-static inline int outcome_status_without(enum outcome_end end)
-{
-    return end == OUTCOME_GONE ? 499 : end == OUTCOME_TIMEOUT ? 408 : 0;
-}
-
-/* Whether an exchange has a line in the access log, or may have one in the log since it is slow. */
-enum exchange_logged {
-    LOGGED_NOT,
-    LOGGED_SOON, /* its response is begun and ended in one turn, as far as can be told yet */
-    LOGGED_LATE, /* its response was begun in an earlier turn, or there is no access log */
-};
-
-/* What decides how fast the bytes of a response leave. */
-enum exchange_paced {
-    PACED_NOT,       /* the client alone */
-    PACED_BY_LIMITS, /* rate_limit of exchange->limits */
-    PACED_OWN,       /* exchange->rate_bytes: response_set_rate() */
-};
-
-/* What is due for an exchange beside its response. */
-union exchange_dues {
-    struct {
-        bool is_watched;   /* outcome_end(), when its response is sent, or its connection lost */
-        uint8_t is_logged; /* enum exchange_logged: its lines in the logs: http/access_log.h, http/slow_log.h */
-        bool is_measured;  /* its place in the metrics: http/metrics_counts.h */
-        bool is_begun;     /* outcome_begin(), when its first byte is looked at */
-        uint8_t is_paced;  /* enum exchange_paced: its response is sent before the next request is looked at */
-    };
-    uint64_t any; /* not 0: something is */
-};
 
 /* Valid during the call. */
 struct outcome {

@@ -10,7 +10,7 @@
 #include "http/response.h"
 
 #include "core/mem.h"
-#include "http/error_pages.h"
+#include "http/error_pages_state.h"
 #include "http/exchange.h"
 #include "http/limits.h"
 #include "http/router.h"

@@ -7,10 +7,10 @@
 
 #include "core/slabs.h"
 #include "core/tally.h"
+#include "http/exchange_dues.h"
 #include "http/handler.h"
 #include "http/http_date.h"
-#include "http/outcome.h"
-#include "http/request_id.h"
+#include "http/request_id_pool.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,6 +6,7 @@
 #include "http/access_file.h"
 #include "http/access_format.h"
 #include "http/access_log.h"
+#include "http/request_id.h"
 
 #include <fcntl.h>
 #include <unistd.h>
