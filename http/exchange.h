@@ -10,8 +10,8 @@
 
 #include "core/write_buffer.h"
 #include "http/evs_state.h"
-#include "http/forwarded.h"
 #include "http/exchange_dues.h"
+#include "http/forwarded.h"
 #include "http/framing.h"
 #include "http/handler.h"
 #include "http/limits.h"

@@ -4,7 +4,6 @@
 
 #include "core/sys.h"
 #include "http/site.h"
-#include "http/slow_log.h"
 
 #include <stddef.h>
 
@@ -64,7 +63,7 @@ void service_note_first(struct service *service)
                      service->site->trusted != NULL || service->site->strips_forwarded ||
                      service->site->default_host.rules != NULL || service->site->hosts != NULL;
     service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
-    service->times_requests = slow_log_is_wanted(service->site);
+    service->times_requests = site_logs_slow(service->site);
     note_dues(service);
 }
 

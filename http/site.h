@@ -25,7 +25,7 @@ struct trusted_proxies;
 struct site {
     struct limits limits;                /* defaults, until changed */
     struct vhost default_host;           /* what names get that are not those of another host */
-    struct vhosts *hosts;                /* owned: the others; NULL: there are none */
+    struct vhosts *hosts;                /* owned, with the others in it; NULL: there are none */
     int unknown_host;                    /* if there are: the status for all other names; 0: the default host's */
     struct file_cache *cache;            /* owned; reads limits when it is used */
     struct file_replies *replies;        /* owned: files that handlers respond with */
@@ -54,5 +54,8 @@ static inline const struct vhost *site_host(const struct site *site, size_t n)
 {
     return n == 0 ? &site->default_host : vhosts_get(site->hosts, n - 1);
 }
+
+/* Whether the site, one of its hosts or one of its routes has a log_slow (http/slow_log.h). */
+bool site_logs_slow(const struct site *site);
 
 #endif

@@ -14,6 +14,7 @@
 #include "http/metrics_hosts.h"
 #include "http/site.h"
 #include "http/trusted_proxies.h"
+#include "http/vhost_parts.h"
 #include "http/vhosts.h"
 
 #include <errno.h>
@@ -42,6 +43,10 @@ void site_destroy(struct site *site)
     if (site == NULL) {
         return;
     }
+    struct vhost *vhost;
+    for (size_t n = 0; (vhost = vhosts_get(site->hosts, n)) != NULL; n++) {
+        vhost_destroy(vhost);
+    }
     vhosts_destroy(site->hosts);
     vhost_done(&site->default_host);
     file_replies_destroy(site->replies);
@@ -58,12 +63,17 @@ void site_destroy(struct site *site)
 
 int site_add_host(struct site *site, const char *where, struct vhost **made)
 {
+    struct vhost *vhost = NULL;
     int rv = site->hosts == NULL ? vhosts_create(&site->hosts) : 0;
-    rv = rv < 0 ? rv : vhosts_add(site->hosts, site->cache, where, made);
-    if (rv == 0) {
-        vhost_set_base(*made, site->base_fd);
+    rv = rv < 0 ? rv : vhost_create(&vhost, site->cache, where);
+    rv = rv < 0 ? rv : vhosts_add(site->hosts, vhost);
+    if (rv < 0) {
+        vhost_destroy(vhost);
+        return rv;
     }
-    return rv;
+    vhost_set_base(vhost, site->base_fd);
+    *made = vhost;
+    return 0;
 }
 
 int site_settle_hosts(struct site *site, char *err, size_t errlen)

@@ -11,7 +11,7 @@
 #include "http/limits.h"
 #include "http/router.h"
 #include "http/service.h"
-#include "http/site.h"
+#include "http/vhost.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,27 +25,6 @@ enum {
     SLOW_FIELDS_MAX = SLOW_FIELDS + 3, /* and of one of a proxied request for a host with names */
     MS_NS = 1000000,
 };
-
-static bool is_wanted_by(const struct vhost *vhost, const struct limits *limits)
-{
-    const struct route *route;
-    bool is_wanted = vhost_limits(vhost, limits)->log_slow_ms > 0;
-    for (size_t n = 0; !is_wanted && (route = router_route(vhost->router, n)) != NULL; n++) {
-        const struct limits *own = route->handler->limits;
-        is_wanted = own != NULL && own->log_slow_ms > 0;
-    }
-    return is_wanted;
-}
-
-bool slow_log_is_wanted(const struct site *site)
-{
-    const struct vhost *vhost;
-    bool is_wanted = false;
-    for (size_t n = 0; !is_wanted && (vhost = site_host(site, n)) != NULL; n++) {
-        is_wanted = is_wanted_by(vhost, &site->limits);
-    }
-    return is_wanted;
-}
 
 void slow_log_begin(struct exchange *exchange, int64_t now_ns)
 {

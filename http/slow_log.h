@@ -11,14 +11,9 @@
 #include "http/outcome_end.h"
 #include "http/slow_times.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct exchange;
-struct site;
-
-/* Whether the site, or one of its routes, has a log_slow. */
-bool slow_log_is_wanted(const struct site *site);
 
 /* The first byte of a request is looked at, at now_ns. */
 void slow_log_begin(struct exchange *exchange, int64_t now_ns);

@@ -1,38 +1,13 @@
-/* A host and its parts, made and freed together. */
+/* What a host leaves open is as in the default host, and as in the limits of its site. */
 
 #include "http/vhost.h"
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "http/error_pages.h"
-#include "http/router.h"
-#include "http/rules/rules.h"
-#include "http/static_mounts.h"
 
 #include <errno.h>
 
 _Static_assert(sizeof(struct limits) / sizeof(uint64_t) <= 64, "is_own has a bit for each limit");
-
-int vhost_init(struct vhost *vhost, struct file_cache *cache)
-{
-    int rv = router_create(&vhost->router);
-    return rv < 0 ? rv : static_mounts_create(&vhost->mounts, cache);
-}
-
-void vhost_done(struct vhost *vhost)
-{
-    static_mounts_destroy(vhost->mounts);
-    router_destroy(vhost->router);
-    rules_destroy(vhost->rules);
-    error_pages_destroy(vhost->error_pages);
-    mem_free(vhost->limits);
-    mem_free(vhost->where);
-}
-
-void vhost_set_base(const struct vhost *vhost, int base_fd)
-{
-    static_mounts_set_base(vhost->mounts, base_fd);
-}
 
 int vhost_set_limit(struct vhost *vhost, const struct limit_info *limit, uint64_t value)
 {
@@ -69,10 +44,4 @@ int vhost_settle(struct vhost *vhost, const struct vhost *default_host, const st
                           vhost->where[0] == '\0' ? "" : ": ", vhost->name == NULL ? "" : vhost->name, text);
     }
     return 0;
-}
-
-void vhost_abandon(const struct vhost *vhost)
-{
-    static_mounts_abandon(vhost->mounts);
-    error_pages_abandon(vhost->error_pages);
 }

@@ -2,7 +2,7 @@
 #define EVSERVE_HTTP_VHOST_H
 
 /* What is served under one host name, or several: routes, mounted directories and what holds for all of them. A site
- * has a default host and perhaps others (http/site.h). A host or a script fills it in before a server serves its site;
+ * has a default host and perhaps others (http/site.h), made with their parts by http/vhost_parts.h. A host or a script fills it in before a server serves its site;
  * from then on it is only read. A request belongs to one of them (exchange->vhost). */
 
 #include "http/limits.h"
@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 struct error_pages;
-struct file_cache;
 struct router;
 struct rules;
 struct static_mounts;
@@ -46,16 +45,6 @@ struct vhost {
     char *where;                      /* owned: "site.lua:7", ""; NULL: the default host */
 };
 
-/* Make an empty one of zeros. The cache is where its files come from: it is borrowed and must outlive it. Returns 0, or
- * -ENOMEM; vhost_done() is due in any case. */
-int vhost_init(struct vhost *vhost, struct file_cache *cache);
-
-/* Free what it holds. No server may use it any more. One of zeros is allowed. */
-void vhost_done(struct vhost *vhost);
-
-/* Relative directories start at base_fd, which is borrowed: see sys_base(). Before directories are added. */
-void vhost_set_base(const struct vhost *vhost, int base_fd);
-
 /* Set a limit that may differ from route to route, for all requests of the host. value is in its range. Returns 0 or
  * -ENOMEM. */
 int vhost_set_limit(struct vhost *vhost, const struct limit_info *limit, uint64_t value);
@@ -70,8 +59,5 @@ static inline const struct limits *vhost_limits(const struct vhost *vhost, const
 {
     return vhost->limits == NULL ? limits : &vhost->limits->in_force;
 }
-
-/* In a forked child: close the fds of its files and leave everything else as it is. */
-void vhost_abandon(const struct vhost *vhost);
 
 #endif

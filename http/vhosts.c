@@ -46,12 +46,6 @@ int vhosts_create(struct vhosts **hosts)
     return *hosts == NULL ? -ENOMEM : 0;
 }
 
-static void free_vhost(struct vhost *vhost)
-{
-    vhost_done(vhost);
-    mem_free(vhost);
-}
-
 void vhosts_destroy(struct vhosts *hosts)
 {
     if (hosts == NULL) {
@@ -60,31 +54,18 @@ void vhosts_destroy(struct vhosts *hosts)
     for (size_t i = 0; i < hosts->name_count; i++) {
         mem_free(hosts->names[i]);
     }
-    for (size_t i = 0; i < hosts->count; i++) {
-        free_vhost(hosts->list[i]);
-    }
     mem_free(hosts->list);
     mem_free(hosts);
 }
 
-int vhosts_add(struct vhosts *hosts, struct file_cache *cache, const char *where, struct vhost **made)
+int vhosts_add(struct vhosts *hosts, struct vhost *vhost)
 {
     struct vhost **list = mem_resize(hosts->list, (hosts->count + 1) * sizeof *list);
     if (list == NULL) {
         return -ENOMEM;
     }
     hosts->list = list;
-    struct vhost *vhost = mem_zalloc(sizeof *vhost);
-    if (vhost == NULL) {
-        return -ENOMEM;
-    }
-    vhost->where = mem_copy_text(where);
-    if (vhost->where == NULL || vhost_init(vhost, cache) < 0) {
-        free_vhost(vhost);
-        return -ENOMEM;
-    }
     hosts->list[hosts->count++] = vhost;
-    *made = vhost;
     return 0;
 }
 

@@ -16,12 +16,12 @@ struct vhosts;
 /* Make an empty set. Returns 0 or -ENOMEM. */
 int vhosts_create(struct vhosts **hosts);
 
-/* Free them with their hosts. NULL is allowed. */
+/* Free the set, but no host in it. NULL is allowed. */
 void vhosts_destroy(struct vhosts *hosts);
 
-/* Add a host that is empty, made by vhost_init() with the cache. where is copied: "site.lua:7", or "". It is found when
- * it has names. Returns 0 or -ENOMEM. */
-int vhosts_add(struct vhosts *hosts, struct file_cache *cache, const char *where, struct vhost **made);
+/* Add a host, which is borrowed: it must stay as long as it is looked for. It is found when it has names. Returns 0 or
+ * -ENOMEM. */
+int vhosts_add(struct vhosts *hosts, struct vhost *vhost);
 
 /* Give it a name. The names of a host that is pinned win over those that later ones ask for, which do not get them,
  * without an error. Returns 0, -EINVAL, -EEXIST (another host has it), -ENOSPC (VHOST_NAMES_MAX) or -ENOMEM, with a
