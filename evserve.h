@@ -289,11 +289,11 @@ struct evs_mount {
  *     static const char *const upstreams[] = {"http://127.0.0.1:3000", NULL};
  *     static const struct evs_proxy proxies[] = {{.prefix = "/api", .upstreams = upstreams}, {.prefix = NULL}};
  *
- * Routes and files with a more specific path come first. An upstream gets the request as the client sent it, except for
- * fields about the connection, and with X-Forwarded-For, -Proto and -Host, X-Request-Id and Via. If nothing of a
- * response has come, and the request did not reach the upstream or may be repeated, another upstream is asked. Without
- * a response the client gets 502, 503 or 504, and the log says why. WebSockets pass through. deny_connect and
- * allow_connect hold. */
+ * Routes and files with a more specific path come first. An upstream gets the request as the client sent it, without dot
+ * segments, repeated slashes at the begin of its path and fields about the connection, and with X-Forwarded-For, -Proto
+ * and -Host, X-Request-Id and Via. If nothing of a response has come, and the request did not reach the upstream or may
+ * be repeated, another upstream is asked. Without a response the client gets 502, 503 or 504, and the log says why.
+ * WebSockets pass through. deny_connect and allow_connect hold. */
 struct evs_proxy {
     const char *prefix;           /* "/api" or "/"; NULL ends the array */
     const char *const *upstreams; /* URLs, at most 32, ended by NULL: "http://127.0.0.1:3000", "https://app.internal",

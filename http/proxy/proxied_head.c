@@ -236,6 +236,16 @@ static bool is_path_as_sent(const struct exchange *exchange)
     return len == exchange->path_len && head->path.len > 0;
 }
 
+/* Leave one of the slashes that a path begins with. Servers that read "//x/admin" as a reference (RFC 3986 section 4.2)
+ * take x for a host, and would see the path "/admin", which no rule has seen. */
+static void skip_slashes(const char **path, size_t *len)
+{
+    while (*len > 1 && (*path)[0] == '/' && (*path)[1] == '/') {
+        (*path)++;
+        (*len)--;
+    }
+}
+
 static char *put_target(char *at, const struct exchange *exchange, const struct proxy *proxy,
                         const struct upstream *upstream)
 {
@@ -244,13 +254,17 @@ static char *put_target(char *at, const struct exchange *exchange, const struct 
     size_t cut = proxy->prefix_len;
     bool is_raw = is_path_as_sent(exchange) && (cut == 0 || memcmp(raw, proxy->prefix, cut) == 0);
     at = put(at, upstream->base, upstream->base_len);
+    const char *path = is_raw ? raw + cut : exchange->path + cut;
     size_t len = is_raw ? head->path.len - cut : exchange->path_len - cut;
+    if (upstream->base_len == 0) {
+        skip_slashes(&path, &len);
+    }
     if (len == 0) {
         *at++ = '/';
     } else if (is_raw) {
-        at = put(at, raw + cut, len);
+        at = put(at, path, len);
     } else {
-        at += url_encode_path(exchange->path + cut, len, at);
+        at += url_encode_path(path, len, at);
     }
     if (head->has_query) {
         *at++ = '?';

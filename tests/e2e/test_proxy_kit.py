@@ -121,6 +121,8 @@ class Upstream:
         if "host" not in names or ("content-length" in names and "transfer-encoding" in names):
             raise Unclear(str(fields))
         path, mark, query = target.partition(b"?")
+        if path.startswith(b"//"):
+            raise Unclear(f"{target} names a host for some readers")
         if any(segment in (b".", b"..") for segment in urllib.parse.unquote_to_bytes(path).split(b"/")):
             raise Unclear(f"{target} is not normalised")
         joined = {}
@@ -222,14 +224,21 @@ def play(server, data, count, patience_s=PATIENCE_S):
     return responses
 
 
+def one_slash(path):
+    """A path in hex as the proxy writes it: with one slash at its begin."""
+    return re.sub("^(2f)+", "2f", path)
+
+
 def meaning(response):
     """What was seen, without what belongs to the connection."""
     status, seen, body = response
     if seen is None:
         return status
     if body is None:
-        return seen
+        method, _, path = seen.partition(" ")
+        return method, one_slash(path)
     view = json.loads(body)
+    view["path"] = one_slash(view["path"])
     view["fields"] = {name: value for name, value in view["fields"].items()
                       if name.replace("_", "-") not in OWN}
     view["query"] = view.get("query")

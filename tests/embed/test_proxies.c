@@ -61,6 +61,7 @@ static void requests_go_to_the_upstream_and_routes_win(void **state)
     memset(&limits, 0xa5, sizeof limits);
     for (int i = 0; i < 2; i++) {
         host_expect("/api/target/a%20b?q=%41", "/target/a%20b?q=%41 yes app.internal 127.0.0.1 -");
+        host_expect("/api//target/b", "/target/b yes app.internal 127.0.0.1 -"); /* not of a host named "target" */
         host_expect("/api/mine", "/api/mine - - - -");
         assert_non_null(strstr(client_get(host.port, "/small/none"), "HTTP/1.1 404"));
         assert_non_null(strstr(client_ask(host.port, "POST /small/length HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n"
