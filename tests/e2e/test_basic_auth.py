@@ -12,6 +12,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 HEAD = 'local app = require "evserve"\napp.listen "127.0.0.1:0"\n'
@@ -301,4 +302,4 @@ class ClearText(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

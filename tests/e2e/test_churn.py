@@ -17,6 +17,7 @@ import unittest
 
 import certificates
 import evtest
+import side_by_side
 
 ROUNDS = int(os.environ.get("EVSERVE_CHURN", "2"))
 SOAK = int(os.environ.get("EVSERVE_SOAK", "20000"))
@@ -287,4 +288,4 @@ class Https(Churn):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -13,6 +13,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 
 ECHO = evtest.binary("EVSERVE_ECHO")
 
@@ -328,4 +329,4 @@ class Program(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

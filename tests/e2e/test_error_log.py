@@ -10,6 +10,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 from lua_site import EVSERVE
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -209,4 +210,4 @@ class Mistakes(LogCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -13,6 +13,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 import ws_client
 
 PROGRAMS = os.environ["EVSERVE_PROGRAMS"]
@@ -384,4 +385,4 @@ class LuaModule(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -12,6 +12,7 @@ import unittest
 
 import evtest
 import lua_site
+import side_by_side
 
 CLIENT = "127.0.0.9"
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
@@ -227,4 +228,4 @@ class Proxies(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 ROOT = os.environ["EVSERVE_ROOT"]
@@ -159,4 +160,4 @@ class FullDisk(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    side_by_side.main()

@@ -5,6 +5,7 @@ import tempfile
 import unittest
 
 import evtest
+import side_by_side
 
 PROGRAMS = os.environ["EVSERVE_PROGRAMS"]
 GET = b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -68,4 +69,4 @@ class Libevent(HostLoop, unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -7,6 +7,7 @@ import threading
 import unittest
 
 import evtest
+import side_by_side
 
 PROGRAM = os.path.join(os.environ["EVSERVE_PROGRAMS"], "jobs")
 LONG = 10**15  # rounds that take days
@@ -143,4 +144,4 @@ class Jobs(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

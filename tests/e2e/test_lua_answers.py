@@ -1,9 +1,9 @@
 """What a handler answers with, beyond the plain return values: files and cookies; and what it does after that."""
 
 import os
-import unittest
 
 import evtest
+import side_by_side
 
 from lua_site import EVSERVE, Client, SiteCase, script
 
@@ -768,4 +768,4 @@ class DebugAndErrorFunction(SiteCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -4,6 +4,7 @@ import signal
 import unittest
 
 import evtest
+import side_by_side
 from lua_site import EVSERVE, HEAD, Client, script
 
 # A stream that ends when the script hears that it should; "last" tells what it heard.
@@ -186,4 +187,4 @@ class Reload(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -5,6 +5,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 from lua_site import EVSERVE, Client, SiteCase, script
 
 
@@ -709,4 +710,4 @@ class Stop(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

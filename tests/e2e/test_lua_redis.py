@@ -11,6 +11,7 @@ import unittest
 import certificates
 import evtest
 import redis_server
+import side_by_side
 from lua_site import EVSERVE, Client, SiteCase, script
 
 
@@ -444,4 +445,4 @@ class Mistakes(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -7,6 +7,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 from lua_site import Client, EVSERVE, SiteCase, script
 
 
@@ -328,4 +329,4 @@ class DebianModules(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

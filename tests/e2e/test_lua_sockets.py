@@ -10,10 +10,10 @@ import ssl
 import tempfile
 import threading
 import time
-import unittest
 
 import certificates
 import evtest
+import side_by_side
 from lua_site import EVSERVE, Client, SiteCase, script
 
 
@@ -835,4 +835,4 @@ class Sharing(SocketCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

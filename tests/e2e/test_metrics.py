@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")
@@ -268,4 +269,4 @@ class Text(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -20,6 +20,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 HEAD = 'local app = require "evserve"\n'
@@ -789,4 +790,4 @@ class Deadlines(ProgramCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -10,6 +10,7 @@ import unittest
 
 import evtest
 import lua_site
+import side_by_side
 from lua_site import Client
 from origin import Origin, closed_port, raw
 
@@ -502,4 +503,4 @@ class Stopping(ProxyCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

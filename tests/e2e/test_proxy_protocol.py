@@ -14,6 +14,7 @@ import unittest
 import certificates
 import evtest
 import lua_site
+import side_by_side
 
 SITE = """
 app.set { access_log = "access.log",
@@ -296,4 +297,4 @@ class InFront(ProxyProtocolCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -12,6 +12,7 @@ import unittest
 import certificates
 import evtest
 import lua_site
+import side_by_side
 import ws_client
 from lua_site import Client
 from origin import Origin, raw
@@ -250,4 +251,4 @@ class WebSockets(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

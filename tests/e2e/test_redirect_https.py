@@ -5,10 +5,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import unittest
 
 import certificates
 import evtest
+import side_by_side
 from lua_site import EVSERVE
 from test_tls import IN_SANDBOX, PROGRAMS, SITE, Case, Connection
 
@@ -392,4 +392,4 @@ app.get("/fail", function() error("x") end)
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -12,6 +12,7 @@ import unittest
 
 import certificates
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 HEAD = 'local app = require "evserve"\napp.listen "127.0.0.1:0"\n'
@@ -189,4 +190,4 @@ app.get("/fast", {{ rate_limit = 0 }}, function() return string.rep("x", {len(LA
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

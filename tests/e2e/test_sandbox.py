@@ -16,6 +16,7 @@ import tempfile
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 HEAD = "local app = require 'evserve'\n"
@@ -424,4 +425,4 @@ class User(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

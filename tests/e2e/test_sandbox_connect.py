@@ -17,6 +17,7 @@ import unittest
 import urllib.parse
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 ENVIRONMENT = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
@@ -290,4 +291,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["inside"]:
         inside(sys.argv[2])
     else:
-        unittest.main()
+        side_by_side.main()

@@ -8,6 +8,7 @@ import tempfile
 import unittest
 
 import evtest
+import side_by_side
 from lua_site import EVSERVE, HEAD, Client
 
 
@@ -257,4 +258,4 @@ class Redirect(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

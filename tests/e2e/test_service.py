@@ -10,6 +10,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 HEAD = "local app = require 'evserve'\n"
@@ -345,4 +346,4 @@ class UnixSocket(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -8,6 +8,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 LARGE = 40 << 20  # more than sockets hold
@@ -29,18 +30,14 @@ def connect(program):
 
 
 class SlowReaders(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        with open(os.path.join(cls.folder.name, "large"), "wb") as file:
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        with open(os.path.join(self.folder.name, "large"), "wb") as file:
             file.truncate(LARGE)
-        cls.script = os.path.join(cls.folder.name, "site.lua")
-        with open(cls.script, "w", encoding="utf-8") as file:
-            file.write(SITE.format(folder=cls.folder.name))
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
+        self.script = os.path.join(self.folder.name, "site.lua")
+        with open(self.script, "w", encoding="utf-8") as file:
+            file.write(SITE.format(folder=self.folder.name))
 
     def steady(self, listen):
         with evtest.Program(EVSERVE, self.script, "--listen", listen) as program, connect(program) as sock:
@@ -65,4 +62,4 @@ class SlowReaders(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -8,6 +8,7 @@ import time
 import unittest
 
 import evtest
+import side_by_side
 from lua_site import EVSERVE
 
 SITE = """
@@ -113,4 +114,4 @@ class Slow(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

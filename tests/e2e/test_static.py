@@ -10,6 +10,7 @@ import threading
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 CSS = b"body { color: red }\n" * 200
@@ -255,4 +256,4 @@ class MistakesTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -11,6 +11,7 @@ import unittest
 
 import certificates
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 HAS_LUA = os.environ.get("EVSERVE_LUA") != "0"
@@ -258,4 +259,4 @@ class Signals(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

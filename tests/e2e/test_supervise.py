@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the sandbox takes away what LeakSanitizer needs
@@ -293,4 +294,4 @@ def status(pid):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

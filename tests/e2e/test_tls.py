@@ -18,6 +18,7 @@ import warnings
 
 import certificates
 import evtest
+import side_by_side
 from lua_site import EVSERVE, HEAD
 
 # A sandbox rightly forbids the search for leaks, which traces the program.
@@ -609,4 +610,4 @@ class Replacements(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

@@ -16,6 +16,7 @@ import unittest
 
 import certificates
 import evtest
+import side_by_side
 from lua_site import EVSERVE
 from test_tls import IN_SANDBOX
 
@@ -158,4 +159,4 @@ class Stops(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

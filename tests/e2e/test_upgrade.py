@@ -16,6 +16,7 @@ import unittest
 
 import certificates
 import evtest
+import side_by_side
 
 EVSERVE = evtest.binary("EVSERVE_BIN")
 
@@ -619,4 +620,4 @@ class Systemd(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()

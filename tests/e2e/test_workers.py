@@ -7,6 +7,7 @@ import unittest
 
 import evtest
 import lua_site
+import side_by_side
 from lua_site import Client, SiteCase
 
 MODULE = r"""
@@ -404,4 +405,4 @@ class Ending(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    side_by_side.main()
