@@ -54,7 +54,9 @@ void exchange_clear(struct exchange *exchange)
         source_release(&exchange->source);
     }
     write_buffer_consume(&exchange->fields, SIZE_MAX);
-    write_buffer_done(&exchange->body_block);
+    if (exchange->body_block.block != NULL) { /* likewise */
+        write_buffer_done(&exchange->body_block);
+    }
     exchange->kept_fields = 0;
     exchange->response_state = RESPONSE_NONE;
     if (exchange->parsed != NULL) {

@@ -217,7 +217,7 @@ static int add(struct static_mounts *mounts, const char *prefix, const struct mo
     mount->is_pinned = is_pinned;
     snprintf(mount->where, sizeof mount->where, "%s", options == NULL || options->where == NULL ? "" : options->where);
     mounts->mounts[mounts->count++] = mount;
-    mounts->has_top = mounts->has_top || prefix_len == 0;
+    mounts->top = prefix_len == 0 ? mount : mounts->top;
     return 0;
 }
 
@@ -283,7 +283,7 @@ static bool covers(const struct mount *mount, const char *path, size_t len)
            words_equal(path, mount->prefix, prefix_len);
 }
 
-struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len)
+struct mount *static_mounts_search(const struct static_mounts *mounts, const char *path, size_t len)
 {
     struct mount *best = NULL;
     for (size_t i = 0; i < mounts->count; i++) {

@@ -21,7 +21,7 @@ struct static_mounts {
     struct file_cache *cache; /* borrowed: where files come from */
     int base_fd;              /* where relative directories start: see sys_base() */
     struct listings listings; /* pages of directories in the making */
-    bool has_top;             /* a mount has the prefix "", which covers every path with a slash first */
+    struct mount *top;        /* the mount of the prefix "", which covers every path with a slash first, or NULL */
     size_t count;             /* of mounts */
     struct mount
         *mounts[STATIC_MOUNTS_MAX]; /* in the order in which they were added; the cache knows their roots by address */
@@ -64,13 +64,26 @@ void static_mounts_log_missing(const struct static_mounts *mounts, const struct 
  * *directory is NULL for files in memory. */
 bool static_mounts_get(const struct static_mounts *mounts, size_t n, const char **prefix, const char **directory);
 
-/* The mount that covers path, the one with the longest prefix, or NULL. */
-struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len);
+/* The mount that covers path, the one with the longest prefix, or NULL: a look at all of them. */
+struct mount *static_mounts_search(const struct static_mounts *mounts, const char *path, size_t len);
+
+/* Whether the mount of the prefix "" covers path, perhaps beside longer ones. */
+static inline bool static_mounts_top_covers(const struct static_mounts *mounts, const char *path, size_t len)
+{
+    return mounts->top != NULL && len > 0 && path[0] == '/';
+}
+
+/* The mount that covers path, the one with the longest prefix, or NULL. One that is alone needs no search. */
+static inline struct mount *static_mounts_find(const struct static_mounts *mounts, const char *path, size_t len)
+{
+    bool is_sole = mounts->count == 1 && static_mounts_top_covers(mounts, path, len);
+    return is_sole ? mounts->top : static_mounts_search(mounts, path, len);
+}
 
 /* Whether a mount covers path. */
 static inline bool static_mounts_cover(const struct static_mounts *mounts, const char *path, size_t len)
 {
-    return (mounts->has_top && len > 0 && path[0] == '/') || static_mounts_find(mounts, path, len) != NULL;
+    return static_mounts_top_covers(mounts, path, len) || static_mounts_search(mounts, path, len) != NULL;
 }
 
 /* Add the fields of the mount that covers exchange->path to a response that is not made of a file. */

@@ -80,7 +80,7 @@ static int lua_lend_request(lua_State *L)
     struct coro *coro = coro_check_running(L, "ngx.thread.spawn");
     if (!coro->has_request) {
         lua_rawseti(L, LUA_REGISTRYINDEX, coro->request_ref);
-        coro->has_request = true;
+        coro->has_request = coro->is_stored = true;
     }
     return 0;
 }
@@ -88,11 +88,11 @@ static int lua_lend_request(lua_State *L)
 /* The exchange of the request at work, if no response to it has begun; else NULL. */
 static struct exchange *find_open(lua_State *L)
 {
-    const struct coro *coro = coro_check_running(L, "ngx.header");
+    struct coro *coro = coro_check_running(L, "ngx.header");
     if (!coro->has_request) {
         script_raise(L, "ngx.header: there is no request here");
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, coro->request_ref);
+    request_push_of(L, coro);
     const struct coro *owner = request_coro(L, lua_touserdata(L, -1));
     lua_pop(L, 1);
     struct exchange *exchange = owner == NULL ? NULL : owner->exchange;

@@ -43,20 +43,65 @@ bool request_push_new(struct coro *coro)
     *request = (struct request){.index = coro->index, .generation = coro->generation};
     lua_pushvalue(L, BASE_REQUEST_META);
     lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, coro->request_ref);
     coro->has_request = true;
     return true;
+}
+
+void request_store(struct coro *coro)
+{
+    if (!coro->is_stored) {
+        lua_pushvalue(coro->L, BASE_REQUEST);
+        lua_rawseti(coro->L, LUA_REGISTRYINDEX, coro->request_ref);
+        coro->is_stored = true;
+    }
+}
+
+static bool is_request(lua_State *L, int index)
+{
+    return object_check_size(L, index, sizeof(struct request)) != NULL && object_has_meta(L, index, REF_REQUEST_META);
+}
+
+/* While the handler runs, BASE_REQUEST cannot be reached: indices count from the frame at work. But the last frames are
+ * always those of xpcall() and serve(), and the request is what serve() was given second. */
+static void store_served(lua_State *L, struct coro *coro)
+{
+    lua_Debug frame;
+    int there = 1, missing = 2; /* two levels: the first one is, the other may be */
+    while (lua_getstack(coro->L, missing, &frame) != 0) {
+        there = missing;
+        missing *= 2;
+    }
+    while (missing - there > 1) {
+        int middle = there + (missing - there) / 2;
+        *(lua_getstack(coro->L, middle, &frame) != 0 ? &there : &missing) = middle;
+    }
+    bool is_found = lua_getstack(coro->L, there - 1, &frame) != 0 && lua_getlocal(coro->L, &frame, 2) != NULL;
+    if (is_found && coro->L != L) { /* which is a coroutine that the script has made */
+        lua_xmove(coro->L, L, 1);
+    }
+    if (!is_found || !is_request(L, -1)) {
+        script_raise(L, "the request of this handler cannot be found");
+    }
+    lua_rawseti(L, LUA_REGISTRYINDEX, coro->request_ref);
+    coro->is_stored = true;
+}
+
+void request_push_of(lua_State *L, struct coro *coro)
+{
+    if (!coro->is_stored) {
+        store_served(L, coro);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, coro->request_ref);
 }
 
 /* current_request(): the request object of the coroutine that runs. */
 static int current_request(lua_State *L)
 {
-    const struct coro *coro = coro_check_running(L, "a request");
+    struct coro *coro = coro_check_running(L, "a request");
     if (!coro->has_request) {
         script_raise(L, "a timer has no request");
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, coro->request_ref);
+    request_push_of(L, coro);
     return 1;
 }
 

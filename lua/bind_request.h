@@ -1,7 +1,7 @@
 #ifndef EVSERVE_LUA_BIND_REQUEST_H
 #define EVSERVE_LUA_BIND_REQUEST_H
 
-/* Request objects. Except for the first, all functions may raise. */
+/* Request objects. Except for the first two, all functions may raise. */
 
 #include "lua/request_fields.h"
 #include "lua/state.h"
@@ -15,9 +15,16 @@ struct request {
     uint32_t has_store;  /* 1: its environment is a table of its own: fields that are kept */
 };
 
-/* Push a new one for coro onto its stack, and keep it for current_request(). Nothing may run on that stack yet. Returns
- * false when memory is short. */
+/* Push a new one for coro, which has just been taken, onto its stack: BASE_REQUEST. Returns false when memory is
+ * short. */
 bool request_push_new(struct coro *coro);
+
+/* serve() of the prelude has ended, which had the request of coro, and other functions will run: keep it for them. Does
+ * nothing more than once. When nothing runs on its stack. Does not raise. */
+void request_store(struct coro *coro);
+
+/* Push the request of coro, which runs and has one. */
+void request_push_of(lua_State *L, struct coro *coro);
 
 /* The request object at index 1. Raises for anything else; what is "req:header". */
 struct request *request_check(lua_State *L, const char *what);

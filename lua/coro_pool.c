@@ -137,7 +137,7 @@ struct coro *coro_take(struct script *script, bool uses_reserve)
 static void forget_kept(const struct coro *coro)
 {
     lua_State *L = coro->script->L;
-    if (coro->has_request) {
+    if (coro->is_stored) {
         lua_pushboolean(L, 0);
         lua_rawseti(L, LUA_REGISTRYINDEX, coro->request_ref);
     }

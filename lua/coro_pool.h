@@ -71,6 +71,7 @@ enum coro_base {
     BASE_SERVE,
     BASE_RESPOND,
     CORO_BASE = BASE_RESPOND, /* the number of them */
+    BASE_REQUEST,             /* of one that responds to a request, above them: its request object */
 };
 
 struct peer;
@@ -87,7 +88,8 @@ struct coro {
     /* From here on it is about one use, and zero when it begins. */
     bool is_used;      /* it runs, or waits */
     bool uses_reserve; /* it may hold more than lua_memory */
-    bool has_request;  /* a request object lies in the place of request_ref */
+    bool has_request;  /* it has a request object: of its own, or lent to a task */
+    bool is_stored;    /* and that lies in the place of request_ref, for those who ask for it */
 
     const struct coro_wait *wait; /* what it is suspended for; NULL while it runs, or is in no use */
     uint64_t wait_id;             /* the wait's own: which timer wakes it */

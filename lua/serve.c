@@ -19,13 +19,14 @@
 #include <stdio.h>
 
 enum {
-    IS_OK = CORO_BASE + 1, /* what xpcall returned: whether all went well, then the values */
+    IS_OK = BASE_REQUEST + 1, /* what xpcall returned: whether all went well, then the values */
     FIRST_VALUE,
 };
 
 /* Run run_failed(false, err) with what xpcall has returned. */
 int serve_go_on_after_failure(struct coro *coro)
 {
+    request_store(coro);
     script_push_ref(coro->script, coro->L, REF_RUN_FAILED);
     lua_insert(coro->L, IS_OK);
     coro->on_return = NULL;
@@ -61,6 +62,7 @@ static int after_handler(struct coro *coro)
     if (answer_plainly(coro, FIRST_VALUE)) {
         return -1;
     }
+    request_store(coro);
     lua_pushvalue(L, BASE_XPCALL);
     lua_replace(L, IS_OK);
     lua_pushvalue(L, BASE_RESPOND);
@@ -75,12 +77,6 @@ void serve_call(struct exchange *exchange, const struct lua_route *route, int (*
 {
     struct script *script = route->script;
     struct coro *coro = coro_take(script, false);
-    if (coro != NULL) {
-        lua_pushvalue(coro->L, BASE_XPCALL);
-        lua_pushvalue(coro->L, BASE_SERVE);
-        lua_pushvalue(coro->L, BASE_REPORT);
-        lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);
-    }
     if (coro == NULL || !request_push_new(coro)) {
         if (coro != NULL) {
             coro_put(coro);
@@ -89,6 +85,11 @@ void serve_call(struct exchange *exchange, const struct lua_route *route, int (*
         response_error(exchange, 503, NULL);
         return;
     }
+    lua_pushvalue(coro->L, BASE_XPCALL);
+    lua_pushvalue(coro->L, BASE_SERVE);
+    lua_pushvalue(coro->L, BASE_REPORT);
+    lua_rawgeti(coro->L, LUA_REGISTRYINDEX, route->fn_ref);
+    lua_pushvalue(coro->L, BASE_REQUEST);
     coro_attach(coro, exchange);
     coro->route = route;
     coro->on_return = on_return;

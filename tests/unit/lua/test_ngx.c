@@ -26,6 +26,15 @@ static const char site[] = APP
     "    local t = ngx.thread.spawn(function() ngx.sleep(0) return ngx.var.uri end)\n"
     "    return select(2, ngx.thread.wait(t))\n"
     "end)\n"
+    "local function call(depth, fn) if depth > 0 then return (call(depth - 1, fn)) end return fn() end\n"
+    "local function uri() return ngx.var.uri end\n"
+    "app.get('/deep', function() return call(100, uri) .. call(99, uri) end)\n"
+    "app.get('/inside', function()\n"
+    "    local a, b = coroutine.wrap(function() return 'a', call(20, coroutine.wrap(uri)) end)()\n"
+    "    return a .. b .. uri()\n"
+    "end)\n"
+    "app.get('/raised', function() error({ at = 'once' }) end)\n"
+    "app.on('error', function(req, err) return 200, err.at .. req.path .. uri() end)\n"
     "app.get('/timer', function() ngx.timer.at(3600, print, 1) return 'set' end)\n";
 
 static const struct {
@@ -35,6 +44,9 @@ static const struct {
     {"/match", "202611a[b]c"},
     {"/fields", "2/fieldsGET"},
     {"/dict", "151"},
+    {"/deep", "/deep/deep"},
+    {"/inside", "a/inside/inside"},
+    {"/raised", "once/raised/raised"},
     {"/timer", "set"},
 };
 
