@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/tls_context.h"
 #include "http/host/offer.h"
+#include "http/host/offer_describe.h"
 #include "http/host/plan.h"
 #include "http/host/worker.h"
 #include "http/route_table.h"

@@ -101,11 +101,9 @@ int offer_check_local(const struct offer *offer, const char *listen, char *err, 
 typedef int (*offer_address_fn)(void *arg, const char *address, const char *place);
 int offer_each_address(const struct offer *offer, const char *listen, offer_address_fn fn, void *arg);
 
-/* Describe an offer for people, one line of text per call of line: limits and settings that differ from the defaults,
- * and the addresses that offer_listen() would listen on. Returns 0 or more, or -EINVAL with a text in err about an
- * invalid address. */
-int offer_describe(const struct offer *offer, const char *listen, void (*line)(void *arg, const char *text), void *arg,
-                   char *err, size_t errlen);
+/* Whether such an address may stand in a list: "none" beside other addresses of a host contradicts them. Returns 0, or
+ * -EINVAL with a text in err. */
+int offer_check_address(const char *address, const char *place, char *err, size_t errlen);
 
 /* Bytes that the script holds, and how many it may; both 0 without one. The thread of its reactor. */
 void offer_get_memory(const struct offer *offer, uint64_t *held, uint64_t *limit);

@@ -18,6 +18,7 @@
 #include "http/host/offer.h"
 #include "http/host/plan.h"
 #include "http/host/worker.h"
+#include "http/host/worker_take.h"
 #include "http/metrics_board.h"
 #include "http/server.h"
 

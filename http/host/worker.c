@@ -11,10 +11,6 @@
 #include "core/log.h"
 #include "core/reactor.h"
 #include "core/thread.h"
-#include "core/tick_clock.h"
-#include "core/tls_context.h"
-#include "http/access_file.h"
-#include "http/access_format.h"
 #include "http/access_log.h"
 #include "http/fd_check.h"
 #include "http/host/evs_calls.h"
@@ -25,6 +21,7 @@
 #include "http/host/meter.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
+#include "http/host/worker_take.h"
 #include "http/limits.h"
 #include "http/metrics_board.h"
 #include "http/server.h"
@@ -63,114 +60,6 @@ int worker_load(struct worker *worker, char *err, size_t errlen)
                            errlen);
 }
 
-/* Certificates. */
-
-void worker_take_tls(struct worker *worker)
-{
-    struct tls_context *context = tls_keeper_get(&worker->plan->tls);
-    if (context != NULL) {
-        (void)server_set_tls(worker->server, context); /* it has its pool since the start, so this does not fail */
-        tls_context_put(context);
-    }
-}
-
-static void on_tls_renewed(void *arg)
-{
-    worker_take_tls(arg);
-}
-
-/* The first worker looks for all of them whether the files of the certificates have changed. One that cannot be told
- * for lack of memory is told at the next change. */
-static void on_tls_look(struct reactor *reactor, uint64_t timer, void *arg)
-{
-    (void)reactor;
-    (void)timer;
-    struct worker *first = arg;
-    if (tls_keeper_look(&first->plan->tls)) {
-        worker_take_tls(first);
-        for (unsigned i = 1; i < first->count; i++) {
-            (void)mailbox_post(&first->all[i].mailbox, on_tls_renewed, &first->all[i]);
-        }
-    }
-}
-
-/* Returns 0, or -ENOMEM with a text. */
-static int open_tls(struct worker *worker, char *err, size_t errlen)
-{
-    struct tls_context *context = tls_keeper_get(&worker->plan->tls);
-    if (context == NULL) {
-        return 0;
-    }
-    int rv = server_set_tls(worker->server, context);
-    tls_context_put(context);
-    if (rv == 0 && worker->number == 0 &&
-        reactor_set_interval(worker->reactor, TLS_LOOK_MS, on_tls_look, worker) == 0) {
-        rv = -ENOMEM;
-    }
-    return rv == 0 ? 0 : error_text(err, errlen, rv, "cannot start: %s", errno_text(-rv));
-}
-
-/* Stalls. */
-
-void worker_take_stalls(struct worker *worker)
-{
-    stalls_watch(&reactor_clock(worker->reactor)->stalls, worker->offer->site->limits.stall_warning_ms,
-                 &server_service(worker->server)->stats.stalls);
-}
-
-void worker_take_outbound(struct worker *worker)
-{
-    const struct site *site = worker->offer->site;
-    outbound_set_policy(&worker->outbound, site->denied, site->limits.dns_cache_ms);
-    worker->outbound.links.max = (unsigned)site->limits.max_outbound;
-    outbound_forget_files(&worker->outbound);
-}
-
-void worker_take_broker(struct worker *worker)
-{
-    const char *url = worker->offer->site->broker;
-    char err[BROKER_ERROR_MAX];
-    if (worker->number != 0 || (worker->broker == NULL && url == NULL) ||
-        (worker->broker != NULL && url != NULL && broker_has_url(worker->broker, url))) {
-        return;
-    }
-    const struct broker_config config = {
-        .bell = &worker->bell,
-        .url = url,
-        .hub = worker->plan->hub,
-        .reactor = worker->reactor,
-        .outbound = &worker->outbound,
-        .log = worker->log,
-        .base_fd = worker->plan->base_fd,
-    };
-    broker_destroy(worker->broker);
-    worker->broker = NULL;
-    if (url != NULL && broker_create(&worker->broker, &config, err, sizeof err) < 0) {
-        log_write(worker->log, LOG_ERROR, "there is no broker: %s", err); /* it was checked: memory is short */
-    }
-}
-
-/* The access log. */
-
-int worker_take_access(struct worker *worker)
-{
-    struct access_file *file;
-    struct access_format *format;
-    int rv = 0;
-    access_keeper_get(&worker->plan->access, &file, &format);
-    if (file != NULL && worker->access == NULL) {
-        rv = access_log_create(&worker->access, worker->reactor);
-    }
-    if (rv == 0 && worker->access != NULL) {
-        rv = access_log_change(worker->access, file, format);
-        /* For good: a request in flight may have seen it. */
-        service_set_access(server_service(worker->server), worker->access, access_log_is_timed(worker->access));
-    }
-    access_file_put(file);
-    access_format_put(format);
-    return rv;
-}
-
 /* Of struct service.free_fd: arg is the worker's outbound. */
 static bool free_fd_of_worker(void *arg)
 {
@@ -205,7 +94,7 @@ int worker_open(struct worker *worker, const struct worker *first, char *err, si
     worker_take_stalls(worker);
     worker_take_outbound(worker);
     worker_take_broker(worker);
-    rv = open_tls(worker, err, errlen);
+    rv = worker_take_first_tls(worker, err, errlen);
     if (rv < 0) {
         return rv;
     }

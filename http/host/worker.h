@@ -88,21 +88,6 @@ int worker_load(struct worker *worker, char *err, size_t errlen);
  * first and join it. Returns 0 or more, or -errno with a text in err. */
 int worker_open(struct worker *worker, const struct worker *first, char *err, size_t errlen);
 
-/* Let connections that are accepted from now on use the plan's certificates as they are now. The worker's thread. */
-void worker_take_tls(struct worker *worker);
-
-/* Watch for stalls of the loop as the offer says. The worker's thread. */
-void worker_take_stalls(struct worker *worker);
-
-/* Let other servers be connected with as the offer says. The worker's thread. */
-void worker_take_outbound(struct worker *worker);
-
-/* Let topics be carried by the broker that the offer names. The first worker has it. The worker's thread. */
-void worker_take_broker(struct worker *worker);
-
-/* Log requests as the plan says now. Returns 0, or -ENOMEM with the access log as it was. The worker's thread. */
-int worker_take_access(struct worker *worker);
-
 /* Serve on a thread of its own. Returns 0 or -errno. */
 int worker_start_thread(struct worker *worker);
 

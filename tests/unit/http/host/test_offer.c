@@ -1,7 +1,8 @@
-/* http/host/offer.c and http/host/retired.c: what one thread serves, its addresses, and when a replaced one is
- * freed. */
+/* http/host/offer.c, http/host/offer_describe.c and http/host/retired.c: what one thread serves, its addresses, and when a
+ * replaced one is freed. */
 
 #include "http/host/offer.h"
+#include "http/host/offer_describe.h"
 #include "http/host/retired.h"
 #include "http/server.h"
 #include "http/site.h"
