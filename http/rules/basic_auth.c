@@ -219,6 +219,12 @@ static enum rules_verdict refuse_check(struct exchange *exchange, struct basic_a
     return RULES_ANSWERED;
 }
 
+/* Checks that were made before a change each have a table of their own of the same text. */
+static bool views_agree(const struct password_view *a, const struct password_view *b)
+{
+    return memcmp(a->digest, b->digest, sizeof a->digest) == 0;
+}
+
 /* A thread has looked at the file: it may have changed, or be gone. Several threads may look at the same time: the last
  * look counts. */
 static void take_view(struct basic_auth *auth, struct password_check *check)
@@ -236,12 +242,14 @@ static void take_view(struct basic_auth *auth, struct password_check *check)
     if (check->view.looked_ns < auth->view.looked_ns) {
         return;
     }
-    if (check->view.table != auth->view.table) {
+    struct htpasswd *before = auth->view.table, *now = check->view.table;
+    bool is_same = views_agree(&check->view, &auth->view);
+    if (!is_same) {
         verdicts_clear(auth->verdicts);
     }
-    struct htpasswd *before = auth->view.table;
     auth->view = check->view;
-    check->view.table = before; /* goes with the check */
+    auth->view.table = is_same ? before : now;
+    check->view.table = is_same ? now : before; /* goes with the check */
     auth->fresh_until_ms = now_ms + BASIC_AUTH_FRESH_MS;
 }
 
@@ -276,10 +284,9 @@ static void on_checked(struct job *job)
     struct password_check *check = (struct password_check *)job;
     struct exchange *exchange = check->exchange;
     struct basic_auth *auth = check->owner;
-    const struct htpasswd *table = check->view.table;
     enum verdict verdict = check->verdict;
     take_view(auth, check);
-    if (verdict != VERDICT_UNKNOWN && table == auth->view.table) {
+    if (verdict != VERDICT_UNKNOWN && views_agree(&check->view, &auth->view)) {
         verdicts_keep(auth->verdicts, &check->credentials, verdict, reactor_now_ms(auth->service->reactor));
     }
     password_check_destroy(check);

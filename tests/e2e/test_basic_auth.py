@@ -8,6 +8,7 @@ import re
 import select
 import signal
 import tempfile
+import threading
 import time
 import unittest
 
@@ -201,6 +202,36 @@ class Slow(Case):
             self.assertIn("503: 256 requests wait for their passwords to be checked: limit their number with app.limit",
                           line)
             # All clients have left, so nobody waits any more, and a stop need not either.
+
+    def test_a_file_that_changes_in_a_flood_costs_who_is_known_one_hash(self):
+        cheaper = SLOW.replace("$12$", "$07$")
+        self.write("users", cheaper + EVE)
+        answered, is_over = [], threading.Event()
+
+        def guess(sock):
+            while not is_over.is_set():
+                sock.sendall(request("/in", basic("slow", f"{sock.fileno()} {len(answered)}"), close=False))
+                answered.append(sock.recv(65536))
+
+        def wait_for(count):
+            wanted = len(answered) + count
+            evtest.wait_until(lambda: len(answered) >= wanted, "responses to guesses")
+
+        with self.serve('app.basic_auth("/in", "users")\n' + USER) as server, contextlib.ExitStack() as stack:
+            for _ in range(6):
+                thread = threading.Thread(target=guess, args=(stack.enter_context(server.connect()),))
+                stack.callback(thread.join)
+                thread.start()
+            stack.callback(is_over.set)
+            wait_for(6)
+            self.write("users", cheaper + EVE + ADAM)
+            wait_for(12)
+            self.assertEqual(self.status(server, "/in", basic("eve", "secret")), 200)
+            before = len(answered)
+            for _ in range(6):
+                wait_for(1)
+                self.assertEqual(self.status(server, "/in", basic("eve", "secret")), 200)
+            self.assertLess(len(answered) - before, 24)  # behind all others each time there would be 42
 
 
 class Functions(Case):
