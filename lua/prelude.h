@@ -19,6 +19,9 @@ extern const struct prelude_part evserve_ngx_prelude[];
 /* prelude_redis*.lua: bind_redis.h. */
 extern const struct prelude_part evserve_redis_prelude[];
 
+/* prelude_template*.lua: bind_template.h. */
+extern const struct prelude_part evserve_template_prelude[];
+
 /* prelude_store.lua: bind_store.h. */
 extern const struct prelude_part evserve_compiled_prelude[];
 

@@ -136,6 +136,19 @@ function app.html(text)
     return response(200, text, { ["content-type"] = "text/html; charset=utf-8" })
 end
 
+-- The compiler of templates is loaded by the first.
+function app.template(path)
+    core.check_loading("app.template")
+    if type(path) ~= "string" or path == "" or path:find("%z") then
+        fail("app.template: a path expected, got " .. describe(path))
+    end
+    if not shared.open_template then
+        core.template_load(core, app, shared)
+    end
+    local page = shared.open_template(path)
+    return page
+end
+
 local function percent_encode(byte)
     return string.format("%%%02X", byte:byte())
 end

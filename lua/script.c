@@ -42,6 +42,7 @@
 #include "lua/bind_subscribe.h"
 #include "lua/bind_sync.h"
 #include "lua/bind_task.h"
+#include "lua/bind_template.h"
 #include "lua/bind_timer.h"
 #include "lua/bind_tls.h"
 #include "lua/bind_topics.h"
@@ -146,6 +147,7 @@ static int build_state(lua_State *L)
     bind_fetch(L);
     bind_json(L);
     bind_number(L);
+    bind_template(L);
     bind_ngx(L);
     bind_folders(L);
     char folder[PATH_MAX];

@@ -1232,6 +1232,25 @@ function app.histogram(name, help, labels, buckets) end
 ---@return evserve.Response
 function app.html(text) end
 
+---@class evserve.Template
+---@overload fun(values?: table): evserve.Response
+local page = {}
+
+--- The page as text.
+---@param values table?
+---@return string
+function page:render(values) end
+
+--- A response that is sent while it is made.
+---@param values table?
+---@return evserve.Response
+function page:stream(values) end
+
+--- A page of HTML with values in it. Only at start-up.
+---@param path string
+---@return evserve.Template
+function app.template(path) end
+
 --- A redirect. Characters that a URL must not contain are percent-encoded; existing encoding is kept.
 ---@param url string
 ---@param status (301|302|303|307|308)? default 302

@@ -18,7 +18,7 @@ that it must receive, and perhaps how the server then closes:
     -- WS /echo/ann hello | world -> hello | world
     -- WS /echo/ann -> who are you? | close 4001 wrong password
 
-A block that begins with a line such as "-- slow.lua" is a file of that name, beside the scripts that follow it. Scripts
+A block that begins with a line such as "-- slow.lua" or "{# page.html #}" is a file of that name, beside the scripts that follow it. Scripts
 that use a file with a database are skipped where the database's module for Lua is not installed.
 """
 
@@ -46,7 +46,7 @@ FILES = (
     ("users.lua", 'return function(users)\n    users.get("", function() return { "ann", "bob" } end)\nend\n'),
 )
 FIELD = r"(?:\s*\[([\w-]+): ([^\]]*)\])"
-FILE = re.compile(r"-- ([\w/]+\.lua)\n")
+FILE = re.compile(r"(?:-- |\{# )([\w/]+\.(?:lua|html))(?: #\})?\n")
 ATTEMPT = re.compile(rf"^\s*-- ([A-Z]+) (/\S*)((?:{FIELD})*) ?(.*?) ?-> (\d\d\d)((?:{FIELD})*) ?(.*)$", re.MULTILINE)
 SOCKET = re.compile(rf"^\s*-- WS (/\S*)((?:{FIELD})*) ?(.*?) ?-> ?(.*)$", re.MULTILINE)
 PEOPLE = ("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT)", "INSERT INTO people VALUES (7, 'Ann')")
