@@ -83,3 +83,27 @@ ssize_t base64_decode(const char *text, size_t len, bool is_url, void *out)
     }
     return at - (uint8_t *)out;
 }
+
+ssize_t base64_decode_exact(const char *text, size_t len, bool is_url, void *out, size_t *bad)
+{
+    size_t count = len;
+    while (count > 0 && len - count < 2 && text[count - 1] == '=') {
+        count--;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (base64_bits(text[i], is_url) < 0) {
+            *bad = i;
+            return -EINVAL;
+        }
+    }
+    if (count % 4 == 1 || (count < len && len % 4 != 0)) { /* half a byte, or padding that is not whole */
+        *bad = len;
+        return -EINVAL;
+    }
+    static const int spare_bits[] = {0, 0, 15, 3}; /* of the last character, by count % 4 */
+    if (count > 0 && (base64_bits(text[count - 1], is_url) & spare_bits[count % 4]) != 0) {
+        *bad = count - 1;
+        return -EINVAL;
+    }
+    return base64_decode(text, count, is_url, out);
+}

@@ -31,4 +31,9 @@ size_t base64_encode(const void *bytes, size_t len, enum base64_form form, char 
  * not make a byte are ignored. Returns the length, or -EINVAL for anything that is not base64. */
 ssize_t base64_decode(const char *text, size_t len, bool is_url, void *out);
 
+/* The same for a text as an encoder makes it, so that no two texts stand for the same bytes, except that padding may be
+ * there, whole, or not: bits that do not make a byte must be zero. Returns the length, or -EINVAL with the offset of the
+ * first character that is wrong in *bad: len where characters are missing at the end. */
+ssize_t base64_decode_exact(const char *text, size_t len, bool is_url, void *out, size_t *bad);
+
 #endif

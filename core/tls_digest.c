@@ -14,7 +14,17 @@ int tls_digest_load(char *err, size_t errlen)
 
 static const EVP_MD *digest_kind(enum tls_digest digest)
 {
-    return digest == TLS_DIGEST_MD5 ? EVP_md5() : EVP_sha1();
+    switch (digest) {
+    case TLS_DIGEST_MD5:
+        return EVP_md5();
+    case TLS_DIGEST_SHA1:
+        return EVP_sha1();
+    case TLS_DIGEST_SHA256:
+        return EVP_sha256();
+    case TLS_DIGEST_SHA512:
+        break;
+    }
+    return EVP_sha512();
 }
 
 /* A digest that OpenSSL's configuration forbids, or no memory. */
@@ -43,8 +53,9 @@ int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, con
         return rv;
     }
     size_t written = 0;
-    const char *name = digest == TLS_DIGEST_MD5 ? "MD5" : "SHA1";
-    if (EVP_Q_mac(NULL, "HMAC", NULL, name, NULL, key, key_len, bytes, len, out, TLS_DIGEST_MAX, &written) == NULL) {
+    static const char *const names[] = {"MD5", "SHA1", "SHA256", "SHA512"}; /* by enum tls_digest */
+    if (EVP_Q_mac(NULL, "HMAC", NULL, names[digest], NULL, key, key_len, bytes, len, out, TLS_DIGEST_MAX, &written) ==
+        NULL) {
         return complain_of_digest(err, errlen);
     }
     *out_len = (unsigned)written;

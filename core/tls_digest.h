@@ -6,9 +6,9 @@
 
 #include <stddef.h>
 
-enum tls_digest { TLS_DIGEST_MD5, TLS_DIGEST_SHA1 };
+enum tls_digest { TLS_DIGEST_MD5, TLS_DIGEST_SHA1, TLS_DIGEST_SHA256, TLS_DIGEST_SHA512 };
 
-enum { TLS_DIGEST_MAX = 20 }; /* bytes of the longest */
+enum { TLS_DIGEST_MAX = 64 }; /* bytes of the longest */
 
 /* Have OpenSSL loaded now, rather than by the first digest, which may be too late for that: see tls_openssl_load(). */
 int tls_digest_load(char *err, size_t errlen);

@@ -162,6 +162,7 @@ extern struct tls_openssl tls_openssl;
 #define EVP_md5                  tls_openssl.EVP_md5
 #define EVP_sha1                 tls_openssl.EVP_sha1
 #define EVP_sha256               tls_openssl.EVP_sha256
+#define EVP_sha512               tls_openssl.EVP_sha512
 
 #define SSL_CIPHER_get_name                  tls_openssl.SSL_CIPHER_get_name
 #define SSL_CTX_callback_ctrl                tls_openssl.SSL_CTX_callback_ctrl

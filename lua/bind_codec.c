@@ -5,6 +5,7 @@
 
 #include "core/base64.h"
 #include "core/crc32.h"
+#include "core/hex.h"
 #include "core/tls_digest.h"
 #include "lua/request_fields.h"
 #include "lua/scratch.h"
@@ -53,14 +54,10 @@ static int lua_decode_base64(lua_State *L)
 /* hex(text): two digits for each byte. */
 static int lua_hex(lua_State *L)
 {
-    static const char digits[] = "0123456789abcdef";
     size_t len;
     const char *text = luaL_checklstring(L, 1, &len);
     char *out = lend_room(L, 2 * len);
-    for (size_t i = 0; i < len; i++) {
-        out[2 * i] = digits[(unsigned char)text[i] >> 4];
-        out[2 * i + 1] = digits[(unsigned char)text[i] & 15];
-    }
+    hex_encode(text, len, out);
     lua_pushlstring(L, out, 2 * len);
     script_return_scratch(L);
     return 1;

@@ -19,6 +19,7 @@
 #include "lua/bind_app.h"
 #include "lua/bind_auth.h"
 #include "lua/bind_body.h"
+#include "lua/bind_crypto.h"
 #include "lua/bind_defer.h"
 #include "lua/bind_events.h"
 #include "lua/bind_fetch.h"
@@ -148,6 +149,7 @@ static int build_state(lua_State *L)
     bind_json(L);
     bind_number(L);
     bind_template(L);
+    bind_crypto(L);
     bind_ngx(L);
     bind_folders(L);
     char folder[PATH_MAX];

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "lua/bind_app.h"
+#include "lua/bind_crypto.h"
 #include "lua/bind_json.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
@@ -103,6 +104,7 @@ static void push_core(lua_State *L)
     bind_collector(L);
     bind_json(L);
     bind_number(L);
+    bind_crypto(L);
     bind_store(L);
     bind_folders(L);
     script_folder(script_of(L)->worker_of, folder);

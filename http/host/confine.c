@@ -5,6 +5,7 @@
 
 #include "http/host/confine.h"
 
+#include "core/crypt_calls.h"
 #include "core/destinations.h"
 #include "core/file_stamps.h"
 #include "core/gunzip.h"
@@ -14,6 +15,7 @@
 #include "core/sys_names.h"
 #include "core/tls_authorities.h"
 #include "core/tls_clients.h"
+#include "core/tls_digest.h"
 #include "http/acme.h"
 #include "http/error_pages.h"
 #include "http/host/offer.h"
@@ -318,6 +320,10 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
     tzset();                 /* for the access log: reads the time zone, which the sandbox keeps away */
     (void)gunzip_is_there(); /* loads zlib, likewise: for responses of other servers, and WebSockets */
+    if (offer->script != NULL) { /* and what app.sha256 and app.password need, which no handler can load any more */
+        (void)tls_digest_load(NULL, 0);
+        (void)crypt_load(NULL, 0);
+    }
     rv = rv < 0 ? rv : sandbox_enter(&sandbox, wanted->is_required, log, err, errlen);
     sandbox_close(&sandbox);
     const char *servers = destinations_text(wanted->allow_connect);

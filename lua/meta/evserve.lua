@@ -1308,6 +1308,71 @@ function app.error(status, body, headers) end
 ---@return string
 function app.escape_html(text) end
 
+--- Bytes that nobody can predict, for keys, tokens and ids.
+---@param n integer 1 to 65536
+---@return string
+function app.random(n) end
+
+--- A UUID: version 4 is random, 7 begins with the time.
+---@param version (4|7)? default: 4
+---@return string
+function app.uuid(version) end
+
+---@param text string
+---@return string
+function app.base64(text) end
+
+--- The bytes, or nil and where the text is wrong.
+---@param text string
+---@return string? bytes
+---@return string? err
+function app.base64_decode(text) end
+
+--- Base64 for URLs, cookies and file names: with "-" and "_", without "=".
+---@param text string
+---@return string
+function app.base64url(text) end
+
+--- The bytes, or nil and where the text is wrong.
+---@param text string
+---@return string? bytes
+---@return string? err
+function app.base64url_decode(text) end
+
+--- Two lower-case hexadecimal digits for each byte.
+---@param text string
+---@return string
+function app.hex(text) end
+
+--- The bytes, or nil and where the text is wrong.
+---@param text string
+---@return string? bytes
+---@return string? err
+function app.hex_decode(text) end
+
+--- The digest, as 32 bytes. Needs OpenSSL.
+---@param text string
+---@return string
+function app.sha256(text) end
+
+--- The digest, as 64 bytes. Needs OpenSSL.
+---@param text string
+---@return string
+function app.sha512(text) end
+
+--- The HMAC of a text, as bytes. Needs OpenSSL.
+---@param digest "sha256"|"sha512"|"sha1"
+---@param key string
+---@param text string
+---@return string
+function app.hmac(digest, key, text) end
+
+--- Whether two texts are the same, in a time that does not show where they differ. nil is equal to nothing.
+---@param a string?
+---@param b string?
+---@return boolean
+function app.equal(a, b) end
+
 ---@class evserve.Json
 app.json = {}
 

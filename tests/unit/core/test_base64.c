@@ -78,11 +78,52 @@ static void lengths_are_exact(void **state)
     }
 }
 
+/* What no encoder makes is wrong at its first character that is, and each text has one meaning. */
+static void exact_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_url;
+        int len;    /* of the bytes, or -1 */
+        size_t bad; /* where it is wrong */
+    } cases[] = {
+        {"", false, 0, 0},          {"Zg==", false, 1, 0},  {"Zg", false, 1, 0},     {"Zm8=", false, 2, 0},
+        {"Zm9v", false, 3, 0},      {"+//+", false, 3, 0},  {"-__-", true, 3, 0},    {"Zg==", true, 1, 0},
+        {"Z", false, -1, 1},        {"Zg=", false, -1, 3},  {"Zm8==", false, -1, 5}, {"Zm9v=", false, -1, 5},
+        {"Zm9v==", false, -1, 6},   {"Z===", false, -1, 1}, {"====", false, -1, 0},  {"=", false, -1, 1},
+        {"Zh", false, -1, 1},       {"Zh==", false, -1, 1}, {"Zm9", false, -1, 2},   {"Zm9=", false, -1, 2},
+        {"+//+", true, -1, 0},      {"-__-", false, -1, 0}, {"Zm 9", false, -1, 2},  {"Zm9v\n", false, -1, 4},
+        {"Zg==Zg==", false, -1, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char out[16];
+        size_t bad = 0, len = strlen(cases[i].text);
+        ssize_t got = base64_decode_exact(cases[i].text, len, cases[i].is_url, out, &bad);
+        if (got != (cases[i].len < 0 ? -EINVAL : cases[i].len) || bad != cases[i].bad) {
+            fail_msg("%s: %d, wrong at %d", cases[i].text, (int)got, (int)bad);
+        }
+    }
+    char text[4];
+    for (unsigned n = 0; n < 256 * 256; n++) { /* all texts of two characters: those of one byte each */
+        text[0] = (char)(n >> 8);
+        text[1] = (char)n;
+        unsigned char byte;
+        char again[4];
+        size_t bad;
+        if (base64_decode_exact(text, 2, false, &byte, &bad) == 1) {
+            assert_int_equal(base64_encode(&byte, 1, BASE64_BARE, again), 2);
+            assert_memory_equal(text, again, 2);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_texts),
         cmocka_unit_test(texts_that_are_not_base64),
+        cmocka_unit_test(exact_texts),
         cmocka_unit_test(lengths_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
