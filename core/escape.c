@@ -161,7 +161,7 @@ int escape_append(struct write_buffer *out, enum escape_place place, const char 
 bool escape_is_safe_url(const char *text, size_t len)
 {
     size_t end = 0;
-    while (end < len && text[end] != '\0' && strchr(":/?#", text[end]) == NULL) {
+    while (end < len && (text[end] == '\0' || strchr(":/?#", text[end]) == NULL)) {
         end++;
     }
     if (end == len || text[end] != ':') {

@@ -245,15 +245,20 @@ class Allowed(Case):
 
     def test_script_is_loaded_anew(self):
         self.write("site/words.lua", "return 'one'")
+        os.mkdir(self.path("pages"))
         for arguments in ([], ["--reactors", "2"]):
             self.write("site/words.lua", "return 'one'")
-            server = self.start_site("local word = require 'words'; app.get('/word', function() return word end)\n",
+            self.write("pages/page.html", "page {{ word }}")
+            server = self.start_site("local word = require 'words'; app.get('/word', function() return word end)\n"
+                                     "local page = app.template 'pages/page.html'\n"
+                                     "app.get('/page', function() return page { word = word } end)\n",
                                      "--sandbox", "--watch", *arguments)
             self.assertEqual(get(server, "/word"), (200, b"one"))
             self.write("site/words.lua", "return 'two'")
             server.process.send_signal(signal.SIGHUP)
             self.wait_for_log(server, "reloaded site/site.lua")
             self.assertEqual(get(server, "/word"), (200, b"two"))
+            self.assertEqual(get(server, "/page"), (200, b"page two"))
             self.assertEqual(server.stop(), 0)
 
     def test_reload_does_not_reach_further(self):

@@ -147,22 +147,26 @@ class Watched(Case):
         self.write("opened.txt", "c")
         self.write("lines.txt", "d\n")
         self.write("late.txt", "e")
+        self.write("page.html", "{% include 'part.html' %}")
+        self.write("part.html", "f")
         self.write("site.lua", HEAD + "local parts = { dofile 'code.lua', loadfile('loaded.lua')(),\n"
                    "io.open('opened.txt'):read('*a'), (io.lines('lines.txt')()) }\n"
-                   "io.open('/proc/uptime'):close()\n"
+                   "io.open('/proc/uptime'):close()\nparts[5] = app.template('page.html'):render()\n"
                    "app.get('/', function() return table.concat(parts, ' ') end)\n"
                    "app.get('/late', function() return io.open('late.txt'):read('*a') end)\n")
         server = self.start("--watch", "site.lua")
-        self.assertEqual(self.ask(server), "a b c d")
+        self.assertEqual(self.ask(server), "a b c d f")
         self.assertEqual(self.ask(server, "/late"), "e")
         self.write("late.txt", "not watched")
-        for number, (name, text, expected) in enumerate((("code.lua", "return 'A'", "A b c d"),
-                                                         ("loaded.lua", "return 'B'", "A B c d"),
-                                                         ("opened.txt", "C", "A B C d"), ("lines.txt", "D\n", "A B C D"))):
+        for number, (name, text, expected) in enumerate((("code.lua", "return 'A'", "A b c d f"),
+                                                         ("loaded.lua", "return 'B'", "A B c d f"),
+                                                         ("opened.txt", "C", "A B C d f"),
+                                                         ("lines.txt", "D\n", "A B C D f"),
+                                                         ("part.html", "F", "A B C D F"))):
             self.write(name, text)
             self.wait_for_log(server, "reloaded site.lua", number + 1)
             self.assertEqual(self.ask(server), expected)
-        self.assertEqual(self.count(server, "reloaded"), 4)
+        self.assertEqual(self.count(server, "reloaded"), 5)
         self.assertEqual(server.stop(), 0)
 
     def test_files_that_the_script_writes_are_not_watched(self):
