@@ -204,8 +204,9 @@ local function begin_block(t, word)
     if #t.blocks == BLOCKS_MAX then
         fail(t, "more than %d blocks in each other", BLOCKS_MAX)
     end
+    local awaits_do = word == "for" or word == "while"
     t.blocks[#t.blocks + 1] = { word = word, line = t.line, start = context.copy(t.context), ends = {},
-        awaits_do = word == "for" or word == "while" }
+        awaits_do = awaits_do, is_loop = awaits_do or word == "repeat" }
 end
 
 -- The place at hand must be where the block began. is_exact: also in a URL, since text is repeated or left out.
@@ -226,8 +227,7 @@ local function end_block(t, word)
     if not block or (word == "until") ~= (block.word == "repeat") then
         fail(t, "\"%s\" without a block that it ends", word)
     end
-    local is_loop = block.word == "for" or block.word == "while" or block.word == "repeat"
-    check_place(t, block, is_loop)
+    check_place(t, block, block.is_loop)
     if not block.has_else then
         context.merge(t.context, block.start)
     end
@@ -255,7 +255,7 @@ local function check_jump(t, word)
             return
         end
         check_place(t, block, true)
-        if word == "break" and (block.awaits_do ~= nil and block.word ~= "if" and block.word ~= "do") then
+        if word == "break" and block.is_loop then
             return
         end
     end

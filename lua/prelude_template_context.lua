@@ -43,6 +43,8 @@ end
 local raw_elements = set "script style title textarea xmp iframe noembed noframes plaintext"
 local urls = set [[action archive background cite classid codebase data dynsrc formaction href icon longdesc lowsrc
     manifest ping poster profile src usemap hx-delete hx-get hx-patch hx-post hx-push-url hx-put]]
+local animations = set "animate animatemotion animatetransform set" -- which give attributes a value
+local animated = set "by from to values"
 local entities = { amp = "&", apos = "'", colon = ":", gt = ">", lt = "<", num = "#", quest = "?", quot = '"',
     sol = "/", Tab = "\t", NewLine = "\n", grave = "`", bsol = "\\" }
 
@@ -50,7 +52,7 @@ local entities = { amp = "&", apos = "'", colon = ":", gt = ">", lt = "<", num =
 local function kind_of(c)
     local attr = c.attr
     local name = match(attr, "^xlink:(.*)$") or attr
-    if name == "style" then
+    if name == "style" or (animations[c.tag] and animated[name]) then
         return "css"
     elseif name == "srcdoc" then
         return "page"

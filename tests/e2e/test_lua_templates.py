@@ -107,6 +107,7 @@ TABLE = (
     ('<p style="color: {{ v }}">', "#ffaa00", "#ffaa00"),
     ('<p style="color: {{ v }}">', "red; x: url(y)", "unsafe"),
     ('<p style="{{ v }}">', "expression(1)", "unsafe"),
+    ('<svg><a><animate attributeName="href" values="#;{{ v }}">', "javascript:x", "unsafe"),
     # Not escaped.
     ("<p>{{{ v }}}</p>", "<b>", "<b>"),
     ("<!-- {{{ v }}} -->", "x", "x"),
