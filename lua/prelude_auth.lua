@@ -5,12 +5,17 @@ local fail, describe, check_names = core.fail, shared.describe, shared.check_nam
 local auth_credentials = core.auth_credentials
 local ipairs, string, table, type = ipairs, string, table, type
 
--- What C calls with a request that has credentials.
-local function asker(fn)
+-- What C calls with a request that has credentials. A status, a text or a table would be the response of a handler, and
+-- is true in Lua: who returns it means to refuse. Texts are not quoted, since they may be secrets.
+local function asker(fn, what)
     return function(req)
         local user, password = auth_credentials()
         local is_right = fn(user, password, req)
-        return is_right and true or false
+        if is_right ~= nil and type(is_right) ~= "boolean" then
+            local got = type(is_right) == "number" and describe(is_right) or "a " .. type(is_right)
+            fail(what .. ": true or false expected from the function, got " .. got .. "; app.error(403) is a response")
+        end
+        return is_right or false
     end
 end
 
@@ -28,7 +33,7 @@ shared.add_scope_function("basic_auth", function(scope, what, prefix, who, optio
     if realm ~= nil and type(realm) ~= "string" then
         fail(string.format("%s: realm: a text expected, got %s", what, describe(realm)))
     end
-    core.basic_auth(scope.host, what, whole, type(who) == "function" and { fn = asker(who) } or who, realm)
+    core.basic_auth(scope.host, what, whole, type(who) == "function" and { fn = asker(who, what) } or who, realm)
 end)
 
 -- Pages for errors.

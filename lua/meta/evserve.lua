@@ -452,8 +452,8 @@ function app.allow(prefix, networks) end
 ---@param networks string|string[] "192.0.2.0/24", "all"
 function app.deny(prefix, networks) end
 
---- Ask for a name and a password below a prefix: of a file that htpasswd writes, or that a function accepts; false lets
---- everybody in. The handler finds the name in req.user.
+--- Ask for a name and a password below a prefix: of a file that htpasswd writes, or those for which a function returns
+--- true; false lets everybody in. The handler finds the name in req.user.
 ---@param prefix string "/admin"
 ---@param who string|false|fun(user: string, password: string, req: evserve.Request): boolean?
 ---@param options? { realm?: string }

@@ -242,7 +242,11 @@ class Functions(Case):
             if user == "fail" then error "oops" end
             if user == "pay" then app.error(402, "pay first") end
             if user == "body" then return req.body end
-            return password == "p" and req.path ~= "/none" and "any value"
+            if user == "status" then return 403, "no" end
+            if user == "to" then return app.redirect "/login" end
+            if user == "text" then return password end
+            if user == "nil" then return nil, "no such user" end
+            return password == "p" and req.path ~= "/none"
         end)
         """
         with self.serve(script + USER + 'app.post("/*rest", function(req) return req.user .. req.body end)\n') as server:
@@ -256,6 +260,12 @@ class Functions(Case):
             self.assertEqual(self.status(server, "/", basic("fail", "p")), 500)
             self.assertEqual(self.ask(server, "/", basic("pay", "p"))[::2], (402, "pay first"))
             self.assertEqual(self.status(server, "/", basic("body", "p"), method="POST", body=b"b"), 500)
+            self.assertEqual(self.status(server, "/", basic("nil", "p")), 401)
+            for user, got in ("status", "403"), ("to", "a table"), ("text", "a string"):
+                self.assertEqual(self.status(server, "/", basic(user, "secret")), 500, user)
+                self.assertTrue(any(f"app.basic_auth: true or false expected from the function, got {got}; app.error(403) "
+                                    "is a response" in line for line in server.lines), server.lines)
+            self.assertFalse(any("secret" in line for line in server.lines))
             errors = [line for line in server.lines if " error " in line]
             self.assertIn("(route at site.lua:4): site.lua:6: oops", errors[0])
             self.assertIn("site.lua:8: req.body: a function of app.basic_auth cannot read the body: it is the handler's",
