@@ -3,7 +3,9 @@
 #include "core/log.h"
 #include "core/tls_openssl.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #ifdef EVSERVE_HAS_TLS
 
@@ -62,6 +64,33 @@ int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, con
     return 0;
 }
 
+int tls_digest_hkdf(const void *secret, size_t secret_len, const void *salt, size_t salt_len, const void *info,
+                    size_t info_len, unsigned char *out, size_t out_len, char *err, size_t errlen)
+{
+    enum { HASH = 32 };                                       /* bytes of SHA-256 */
+    unsigned char key[TLS_DIGEST_MAX], block[TLS_DIGEST_MAX]; /* what RFC 5869 calls PRK and T(n) */
+    unsigned char input[HASH + TLS_HKDF_INFO_MAX + 1];        /* T(n - 1), info, n */
+    unsigned len;
+    assert(out_len <= TLS_HKDF_MAX && info_len <= TLS_HKDF_INFO_MAX);
+    int rv = tls_digest_hmac(TLS_DIGEST_SHA256, salt, salt_len, secret, secret_len, key, &len, err, errlen);
+    size_t before = 0; /* bytes of T(n - 1) in input */
+    unsigned char number = 1;
+    for (size_t done = 0; rv == 0 && done < out_len; done += HASH, number++) {
+        memcpy(input, block, before);
+        memcpy(input + before, info, info_len);
+        input[before + info_len] = number;
+        rv = tls_digest_hmac(TLS_DIGEST_SHA256, key, HASH, input, before + info_len + 1, block, &len, err, errlen);
+        before = HASH;
+        if (rv == 0) {
+            memcpy(out + done, block, out_len - done < HASH ? out_len - done : HASH);
+        }
+    }
+    explicit_bzero(key, sizeof key);
+    explicit_bzero(block, sizeof block);
+    explicit_bzero(input, sizeof input);
+    return rv;
+}
+
 #else
 
 int tls_digest_load(char *err, size_t errlen)
@@ -88,6 +117,20 @@ int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, con
     (void)key_len;
     (void)bytes;
     (void)len;
+    (void)out;
+    (void)out_len;
+    return tls_digest_load(err, errlen);
+}
+
+int tls_digest_hkdf(const void *secret, size_t secret_len, const void *salt, size_t salt_len, const void *info,
+                    size_t info_len, unsigned char *out, size_t out_len, char *err, size_t errlen)
+{
+    (void)secret;
+    (void)secret_len;
+    (void)salt;
+    (void)salt_len;
+    (void)info;
+    (void)info_len;
     (void)out;
     (void)out_len;
     return tls_digest_load(err, errlen);

@@ -143,10 +143,15 @@ extern struct tls_openssl tls_openssl;
 #define X509_sign                       tls_openssl.X509_sign
 #define X509_verify_cert_error_string   tls_openssl.X509_verify_cert_error_string
 
+#define EVP_CIPHER_CTX_ctrl      tls_openssl.EVP_CIPHER_CTX_ctrl
+#define EVP_CIPHER_CTX_free      tls_openssl.EVP_CIPHER_CTX_free
+#define EVP_CIPHER_CTX_new       tls_openssl.EVP_CIPHER_CTX_new
 #define EVP_CIPHER_fetch         tls_openssl.EVP_CIPHER_fetch
 #define EVP_CIPHER_free          tls_openssl.EVP_CIPHER_free
 #define EVP_CIPHER_get_iv_length tls_openssl.EVP_CIPHER_get_iv_length
+#define EVP_CipherFinal_ex       tls_openssl.EVP_CipherFinal_ex
 #define EVP_CipherInit_ex        tls_openssl.EVP_CipherInit_ex
+#define EVP_CipherUpdate         tls_openssl.EVP_CipherUpdate
 #define EVP_Digest               tls_openssl.EVP_Digest
 #define EVP_DigestFinal_ex       tls_openssl.EVP_DigestFinal_ex
 #define EVP_DigestInit_ex        tls_openssl.EVP_DigestInit_ex
@@ -159,6 +164,7 @@ extern struct tls_openssl tls_openssl;
 #define EVP_PKEY_free            tls_openssl.EVP_PKEY_free
 #define EVP_PKEY_get_base_id     tls_openssl.EVP_PKEY_get_base_id
 #define EVP_Q_mac                tls_openssl.EVP_Q_mac
+#define EVP_aes_256_gcm          tls_openssl.EVP_aes_256_gcm
 #define EVP_md5                  tls_openssl.EVP_md5
 #define EVP_sha1                 tls_openssl.EVP_sha1
 #define EVP_sha256               tls_openssl.EVP_sha256

@@ -8,3 +8,4 @@ app.base64url, app.base64url_decode = core.base64url, core.base64url_decode
 app.hex, app.hex_decode = core.to_hex, core.from_hex
 app.sha256, app.sha512, app.hmac = core.sha256, core.sha512, core.hmac_of
 app.equal = core.equal
+app.seal, app.open = core.seal, core.open_seal

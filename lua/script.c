@@ -36,6 +36,7 @@
 #include "lua/bind_request.h"
 #include "lua/bind_rules.h"
 #include "lua/bind_settings.h"
+#include "lua/bind_seal.h"
 #include "lua/bind_socket.h"
 #include "lua/bind_static.h"
 #include "lua/bind_store.h"
@@ -150,6 +151,7 @@ static int build_state(lua_State *L)
     bind_number(L);
     bind_template(L);
     bind_crypto(L);
+    bind_seal(L);
     bind_ngx(L);
     bind_folders(L);
     char folder[PATH_MAX];

@@ -15,6 +15,7 @@
 #include "lua/bind_json.h"
 #include "lua/bind_number.h"
 #include "lua/bind_prelude.h"
+#include "lua/bind_seal.h"
 #include "lua/bind_store.h"
 #include "lua/bind_timer.h"
 #include "lua/birth.h"
@@ -105,6 +106,7 @@ static void push_core(lua_State *L)
     bind_json(L);
     bind_number(L);
     bind_crypto(L);
+    bind_seal(L);
     bind_store(L);
     bind_folders(L);
     script_folder(script_of(L)->worker_of, folder);

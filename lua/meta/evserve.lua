@@ -1373,6 +1373,24 @@ function app.hmac(digest, key, text) end
 ---@return boolean
 function app.equal(a, b) end
 
+---@class evserve.SealTerms
+---@field secret string|string[] 32 to 1,024 bytes each: the first one seals, each one opens
+---@field purpose string? what is sealed for one purpose does not open for another
+---@field max_age string? when opening: how long after it was sealed a text is accepted, "12h"; default: for ever
+
+--- Encrypt and authenticate a text, so that a client can keep it in a cookie or a URL. Needs OpenSSL.
+---@param text string at most 65,536 bytes
+---@param terms evserve.SealTerms
+---@return string
+function app.seal(text, terms) end
+
+--- The text, or nil and why it does not open.
+---@param sealed string?
+---@param terms evserve.SealTerms
+---@return string? text
+---@return string? err
+function app.open(sealed, terms) end
+
 ---@class evserve.Json
 app.json = {}
 

@@ -21,7 +21,7 @@ MODULE = 'local app = require "evserve"' + FUNCTIONS + r"""
 return {
     all = function(text)
         return app.base64(text), app.base64_decode(app.base64(text)), app.hex(app.sha256(text)), #app.random(5),
-            #app.uuid(), app.equal(text, text)
+            #app.uuid(), app.equal(text, text), app.open(app.seal(text, { secret = ("s"):rep(32) }), { secret = ("s"):rep(32) })
     end,
 }
 """
@@ -45,6 +45,33 @@ app.get("/wrong", function()
              call("random", "8"), call("uuid", 5), call("base64"), call("base64_decode", 7), call("hex", {}),
              call("sha256"), call("hmac", "md5", "k", "t"), call("hmac", "sha256", nil, "t"), call("hmac", "sha256", "k"),
              call("equal", 1, "1") }
+end)
+local S, T = ("s"):rep(32), ("t"):rep(1024)
+app.get("/seal", function()
+    local old, new = { secret = S }, { secret = { T, S }, max_age = "1h", purpose = "" }
+    local text = "a\0b" .. ("x"):rep(65533)
+    local sealed = app.seal(text, old)
+    local aged = app.seal("x", { secret = S, max_age = "1ms", purpose = "p" })
+    app.sleep(3)
+    local function show(name, given, options)
+        local opened, why = app[name](given, options)
+        return tostring(opened) .. ", " .. tostring(why)
+    end
+    return { #sealed, app.open(sealed, new) == text, sealed:find("^[%w_-]+$") == 1,
+             show("open", app.seal("", new), old), show("open", sealed, { secret = S, purpose = "p" }),
+             show("open", aged, { secret = S, max_age = "1ms", purpose = "p" }), show("open", "", old),
+             show("open", nil, old), show("open", ("A"):rep(100000), old), show("open", aged, { secret = S, purpose = "p" }) }
+end)
+app.get("/badly", function()
+    local short, many = ("s"):rep(31), {}
+    for i = 1, 17 do many[i] = S end
+    return { call("seal", 5, { secret = S }), call("seal", "x"), call("seal", "x", {}), call("seal", "x", { secret = short }),
+             call("seal", "x", { secret = ("s"):rep(1025) }), call("seal", "x", { secret = many }),
+             call("seal", "x", { secret = { S, 7 } }), call("seal", "x", { secret = {} }),
+             call("seal", "x", { secret = S, purpose = ("p"):rep(256) }), call("seal", "x", { secret = S, purpose = 1 }),
+             call("open", "x", { secret = S, max_age = 3600 }), call("open", "x", { secret = S, max_age = "1" }),
+             call("open", "x", { secret = S, max_age = "0s" }), call("open", "x", { secrets = S }),
+             call("seal", ("x"):rep(65537), { secret = S }), call("open", {}, { secret = S }) }
 end)
 app.post("/worker", function(req) return { worker.all(req.body) } end)
 app.get("/fast", { jit = true }, function()
@@ -139,7 +166,34 @@ class Crypto(SiteCase):
         if not self.has_digests():
             self.skipTest("a build without OpenSSL")
         self.assertEqual(self.ask("/worker", "POST", body=b"foob").json,
-                         ["Zm9vYg==", "foob", hashlib.sha256(b"foob").hexdigest(), 5, 36, True])
+                         ["Zm9vYg==", "foob", hashlib.sha256(b"foob").hexdigest(), 5, 36, True, "foob"])
+
+    def test_seal(self):
+        if not self.has_digests():
+            self.skipTest("a build without OpenSSL")
+        changed = "nil, changed, or sealed with another secret or for another purpose"
+        self.assertEqual(self.ask("/seal").json,
+                         [87447, True, True, changed, changed, "nil, expired", "nil, not a sealed text", "nil, there is none",
+                          "nil, not a sealed text", "x, nil"])
+
+    def test_mistakes_in_terms_are_named(self):
+        secret = "secret: a text of at least 32 bytes, or a list of these, expected, got "
+        length = 'bytes, and this may be from 32 to 1024: "openssl rand -base64 32" makes one'
+        expected = ["app.seal: a string expected, got number", "app.seal: a table such as { secret = ... } expected, got nil",
+                    "app.seal: secret: the options have none", "app.seal: secret: it has 31 " + length,
+                    "app.seal: secret: it has 1025 " + length, "app.seal: secret: more than 16 secrets",
+                    "app.seal: " + secret + "number", "app.seal: secret: the options have none",
+                    "app.seal: purpose: it has more than 255 bytes",
+                    'app.seal: purpose: a text such as "session" expected, got number',
+                    'app.open: max_age: a time with a unit such as "1h" expected, got number', None,
+                    "app.open: max_age: it must be at least a millisecond; leave it out if there is no limit",
+                    'app.open: unknown option "secrets": there are max_age, purpose, secret',
+                    "app.seal: the text has 65537 bytes, and this may be at most 65536",
+                    "app.open: a string expected, got table"]
+        for (ok, text, _), error in zip(self.ask("/badly").json, expected, strict=True):
+            self.assertFalse(ok)
+            if error is not None:
+                self.assertEqual(re.sub(r"^site\.lua:\d+: ", "", text), error)
 
 
 if __name__ == "__main__":

@@ -146,11 +146,55 @@ static void codes_of_the_standards(void **state)
     }
 }
 
+static size_t read_digits(const char *digits, unsigned char *bytes)
+{
+    size_t bad;
+    ssize_t len = hex_decode(digits, strlen(digits), bytes, &bad);
+    assert_true(len >= 0);
+    return (size_t)len;
+}
+
+/* RFC 5869, appendix A: the test cases of SHA-256, of which the second is cut to what may be derived here. */
+static void keys_of_the_standards(void **state)
+{
+    (void)state;
+    static const char sixty_to_af[] =
+        "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182838485868788898a8b8c"
+        "8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
+    static const char b0_to_ff[] =
+        "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdc"
+        "dddedfe0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff";
+    static const char zero_to_4f[] =
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c"
+        "2d2e2f303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f";
+    static const struct {
+        const char *secret, *salt, *info, *key;
+    } cases[] = {
+        {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "000102030405060708090a0b0c", "f0f1f2f3f4f5f6f7f8f9",
+         "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"},
+        {zero_to_4f, sixty_to_af, b0_to_ff,
+         "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09da3275600c2f09b8"
+         "367793a9aca3db71"},
+        {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "", "",
+         "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"},
+    };
+    for (size_t i = 0; has_digests() && i < sizeof cases / sizeof cases[0]; i++) {
+        unsigned char secret[80], salt[80], info[80], out[TLS_HKDF_MAX];
+        char err[256];
+        size_t secret_len = read_digits(cases[i].secret, secret), salt_len = read_digits(cases[i].salt, salt);
+        size_t info_len = read_digits(cases[i].info, info), len = strlen(cases[i].key) / 2;
+        assert_int_equal(tls_digest_hkdf(secret, secret_len, salt, salt_len, info, info_len, out, len, err, sizeof err),
+                         0);
+        assert_bytes(out, (unsigned)len, cases[i].key);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hashes_of_the_standards),
         cmocka_unit_test(codes_of_the_standards),
+        cmocka_unit_test(keys_of_the_standards),
     };
     return cmocka_run_group_tests_name("tls_digest", tests, NULL, NULL);
 }
