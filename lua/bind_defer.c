@@ -26,6 +26,8 @@ struct deferral {
     const struct lua_route *route; /* of the request */
     int list_ref;                  /* the functions, in the registry */
     unsigned holds;                /* who has not let go: the coroutine, the exchange */
+    void (*then)(void *arg);       /* what else is to be called when the exchange is over; NULL: nothing */
+    void *then_arg;
     int taken;                     /* functions of the list that were begun */
     int taken_before;              /* of them before the coroutine at work; -1 while there was none */
     bool is_over;                  /* all of them were */
@@ -69,7 +71,13 @@ static void on_coro_end(void *owned, uint64_t id)
 
 static void on_response_end(void *arg)
 {
-    let_go(arg);
+    struct deferral *deferral = arg;
+    void (*then)(void *) = deferral->then;
+    void *then_arg = deferral->then_arg;
+    let_go(deferral);
+    if (then != NULL) {
+        then(then_arg);
+    }
 }
 
 /* How many functions behind the one at work have not begun. */
@@ -186,6 +194,8 @@ static struct deferral *make_deferral(lua_State *L, struct coro *coro)
     };
     if (coro->exchange != NULL) {
         deferral->holds++;
+        deferral->then = coro->exchange->on_end;
+        deferral->then_arg = coro->exchange->end_arg;
         coro->exchange->on_end = on_response_end;
         coro->exchange->end_arg = deferral;
     }

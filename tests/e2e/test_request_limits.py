@@ -89,6 +89,7 @@ app.metrics "/metrics"
 app.limit("/", { concurrency = 1 })
 app.events("/news", { topic = "news" })
 app.get("/", function() return "x" end)
+app.get("/deferring", function() app.defer(function() end) return "x" end)
 """
         with self.serve(script) as server:
             sock = self.begin(server, "/news")
@@ -96,6 +97,8 @@ app.get("/", function() return "x" end)
             self.assertEqual(self.status(server, "/"), 429)
             sock.close()
             evtest.wait_until(lambda: self.status(server, "/") == 200, "a free place")
+            for _ in range(2):  # what is deferred is called when the request is over, and so is what the limit counts
+                evtest.wait_until(lambda: self.status(server, "/deferring") == 200, "a free place")
 
     def test_a_websocket_has_its_place_until_it_is_closed(self):
         script = """
