@@ -242,11 +242,11 @@ __attribute__((always_inline)) static inline void route_request(struct exchange 
     } else if (is_covered) {
         set_handler(exchange, &exchange->service->static_handler, SERIES_FILES);
     } else if (exchange->match.allowed != 0) {
-        response_error(exchange, 405, NULL);
+        no_route_refuse(exchange, 405);
     } else if (exchange->service->not_found_handler.serve != NULL) {
         set_handler(exchange, &exchange->service->not_found_handler, SERIES_NONE);
     } else {
-        response_error(exchange, 404, NULL);
+        no_route_refuse(exchange, 404);
     }
 }
 

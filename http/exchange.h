@@ -77,8 +77,9 @@ struct exchange {
     const struct handler *handler; /* what responds; NULL before routing */
     const char *body;              /* (h) the whole body with BODY_WHOLE; NULL when it is empty */
     size_t body_len;               /* (h) */
-    int body_status;               /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
-    const char *body_reason;       /* (h) and why, static text, or NULL */
+    int refusal;             /* (h) the status that a handler for refusals responds with (http/refusal.h), else 0 */
+    int body_status;         /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
+    const char *body_reason; /* (h) and why, static text, or NULL */
 
     /* When its first byte was looked at, if outcome_begin() is due. Of another one that is measured: the tick that it
      * began in, 0 while that lasts. */
@@ -121,6 +122,7 @@ struct exchange {
     bool is_stalled;         /* response_write() gave 0; on_drain() is due when the queue has gone down */
 
     /* These are set when they are needed. */
+    const char *refusal_why;        /* (h) why, for the log: static text, or NULL */
     struct head head;               /* (h) parsed head */
     char *path;                     /* (h) decoded, normalised path, NUL-terminated; max_request_line + 1 bytes */
     struct route_match match;       /* (h) params are slices of path */

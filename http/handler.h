@@ -24,11 +24,13 @@ struct handler {
     /* Write to text where the script waits that serves the exchange, for the log; NULL without a script. Only between
      * serve and the end of the response, while on_gone is set. */
     void (*say_place)(const struct exchange *exchange, char *text, size_t size);
-    enum body_mode body_mode;    /* what serve needs to find */
-    const char *name;            /* of the route, for tables of routes; NULL without one */
-    const struct limits *limits; /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
-    bool half_close;             /* its clients may shut their side and still read: that is no leaving */
-    bool is_unlogged;            /* its requests are not in the access log */
+    enum body_mode body_mode;       /* what serve needs to find */
+    const struct handler *refusals; /* responds where the server refuses a request of the route (http/refusal.h), or
+                                     * NULL: the server does so itself */
+    const char *name;               /* of the route, for tables of routes; NULL without one */
+    const struct limits *limits;    /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
+    bool half_close;                /* its clients may shut their side and still read: that is no leaving */
+    bool is_unlogged;               /* its requests are not in the access log */
 };
 
 #endif

@@ -213,7 +213,10 @@ static void answer_error(struct exchange *exchange, const struct mount *mount, i
     response_drop_content_fields(exchange); /* so that a max-age for the file does not keep the mount's no-store out */
     mount_add_fields(exchange, mount);
     response_drop_content_fields(exchange);
-    if (status != 404 || !no_route_ask_host(exchange)) {
+    if (status == 404 && no_route_ask_host(exchange)) {
+        return;
+    }
+    if ((status != 404 && status != 405) || !no_route_serve(exchange, status)) {
         response_refuse(exchange, status, NULL);
     }
 }
@@ -223,7 +226,9 @@ static void refuse_method(struct exchange *exchange, const struct mount *mount, 
 {
     exchange->match.allowed |= 1U << METHOD_OPTIONS | (has_file ? FILES_METHODS : 0);
     mount_add_fields(exchange, mount);
-    response_refuse(exchange, 405, NULL);
+    if (!no_route_serve(exchange, 405)) {
+        response_refuse(exchange, 405, NULL);
+    }
 }
 
 /* Respond to a method that files do not have, or to OPTIONS, which a route may have passed on. No route has the path

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct error_pages;
+struct handler;
 struct router;
 struct rules;
 struct static_mounts;
@@ -36,6 +37,7 @@ struct vhost {
     struct static_mounts *mounts;     /* owned */
     struct rules *rules;              /* owned: what holds for requests before they are routed; NULL without any */
     struct error_pages *error_pages;  /* owned: files in place of texts; NULL without any */
+    const struct handler *no_route;   /* borrowed: responds where no route does (http/refusal.h); NULL: the server */
     enum slash_policy trailing_slash; /* of routes */
     bool has_slash;                   /* it was set for this host, else it is that of the default host */
     bool is_pinned;                   /* the program has set it: its names win over those of a script */

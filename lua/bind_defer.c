@@ -28,9 +28,13 @@ struct deferral {
     unsigned holds;                /* who has not let go: the coroutine, the exchange */
     void (*then)(void *arg);       /* what else is to be called when the exchange is over; NULL: nothing */
     void *then_arg;
-    int taken;                     /* functions of the list that were begun */
-    int taken_before;              /* of them before the coroutine at work; -1 while there was none */
-    bool is_over;                  /* all of them were */
+    void (*then_over)(struct exchange *exchange); /* likewise, if the request is watched; NULL: nothing */
+    int status;                                   /* of its response, when it is over; 0: there was none */
+    uint64_t bytes;                               /* of it that were sent */
+    const char *why;                              /* why the server has refused the request, static text, or NULL */
+    int taken;                                    /* functions of the list that were begun */
+    int taken_before;                             /* of them before the coroutine at work; -1 while there was none */
+    bool is_over;                                 /* all of them were */
 };
 
 static void drop_deferral(struct deferral *deferral)
@@ -77,6 +81,33 @@ static void on_response_end(void *arg)
     let_go(deferral);
     if (then != NULL) {
         then(then_arg);
+    }
+}
+
+/* The deferral of an exchange that was told of last, and the one of which it took the place; NULL: none. A request that
+ * was refused after its handler had begun has two. */
+static struct deferral *first_of(const struct exchange *exchange)
+{
+    return exchange->on_end == on_response_end ? exchange->end_arg : NULL;
+}
+
+static struct deferral *next_of(const struct deferral *deferral)
+{
+    return deferral->then == on_response_end ? deferral->then_arg : NULL;
+}
+
+/* A watched exchange is over. */
+static void on_exchange_over(struct exchange *exchange)
+{
+    void (*then_over)(struct exchange *) = NULL;
+    for (struct deferral *each = first_of(exchange); each != NULL; each = next_of(each)) {
+        each->status = exchange->status;
+        each->bytes = exchange->sent_bytes;
+        each->why = exchange->refusal == 0 ? NULL : exchange->refusal_why;
+        then_over = each->then_over == NULL ? then_over : each->then_over;
+    }
+    if (then_over != NULL) {
+        then_over(exchange);
     }
 }
 
@@ -136,6 +167,42 @@ static int lua_next_deferred(lua_State *L)
     lua_rawgeti(L, -1, ++deferral->taken);
     deferral->is_over = lua_isnil(L, -1);
     return 1;
+}
+
+/* is_watched(): whether watch_request() was called for the request at work, maybe by a handler that was stopped. */
+static int lua_is_watched(lua_State *L)
+{
+    const struct exchange *exchange = coro_check_running(L, "app.on")->exchange;
+    lua_pushboolean(L, exchange != NULL && exchange->on_over == on_exchange_over);
+    return 1;
+}
+
+/* watch_request(): the request at work, which has called defer() before, tells at its end what ended() gives. */
+static int lua_watch_request(lua_State *L)
+{
+    const struct coro *coro = coro_check_running(L, "app.on");
+    struct exchange *exchange = coro->exchange;
+    struct deferral *deferral = deferral_of(coro);
+    if (exchange != NULL && deferral != NULL && exchange->on_over != on_exchange_over) {
+        deferral->then_over = exchange->on_over;
+        exchange->on_over = on_exchange_over;
+        exchange->dues.is_watched = true;
+    }
+    return 0;
+}
+
+/* ended(): the status of the response to a request that is over, how many bytes of it were sent, and why the server has
+ * refused it, or nil. */
+static int lua_ended(lua_State *L)
+{
+    const struct deferral *deferral = deferral_of(coro_check_running(L, "app.on"));
+    if (deferral == NULL) {
+        script_raise(L, "no request has ended here");
+    }
+    lua_pushinteger(L, deferral->status);
+    lua_pushnumber(L, (double)deferral->bytes);
+    lua_pushstring(L, deferral->why);
+    return 3;
 }
 
 static void run_due(struct script *script)
@@ -243,9 +310,9 @@ void defer_free_all(struct script *script)
 void bind_defer(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"defer", lua_defer},
-        {"next_deferred", lua_next_deferred},
-        {NULL, NULL},
+        {"defer", lua_defer},           {"next_deferred", lua_next_deferred},
+        {"is_watched", lua_is_watched}, {"watch_request", lua_watch_request},
+        {"ended", lua_ended},           {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
     script_of(L)->defer_task.fn = on_defer_task;

@@ -79,6 +79,7 @@ static int lua_set_ref(lua_State *L)
         {"answer_raised", REF_ANSWER_RAISED},
         {"to_response", REF_TO_RESPONSE},
         {"wrap", REF_WRAP},
+        {"no_routes", REF_NO_ROUTES},
         {"freeze", REF_FREEZE},
         {"start", REF_START},
         {"memory", REF_MEMORY},

@@ -16,6 +16,7 @@
 #include "core/reactor.h"
 #include "core/sys.h"
 #include "core/tick_clock.h"
+#include "http/refusal.h"
 #include "http/response.h"
 #include "http/route_methods.h"
 #include "http/router.h"
@@ -52,6 +53,20 @@ static void coro_fail(struct coro *coro, int verdict)
     abandon(coro, verdict == LUA_ERRMEM ? 503 : 500);
 }
 
+/* If middleware is around the handler, which cannot go on, it sees the 503 in a coroutine of its own; the connection
+ * begins that in this tick. */
+static void pass_to_refusals(struct coro *coro, const char *why)
+{
+    struct exchange *exchange = coro->exchange;
+    if (coro->held[HELD_PAGE] != NULL) { /* which a developer sees instead */
+        exchange->refusal = 503;
+        exchange->refusal_why = why;
+    } else if (refusal_pass(exchange, 503, why)) {
+        coro_detach(coro);
+        exchange_resume(exchange);
+    }
+}
+
 /* It was stopped by deadline.c. */
 static void coro_stop(struct coro *coro, const struct run *run)
 {
@@ -62,6 +77,7 @@ static void coro_stop(struct coro *coro, const struct run *run)
     }
     if (coro->exchange != NULL) {
         exchange_end_turn(coro->exchange);
+        pass_to_refusals(coro, "the handler was stopped by its deadline");
     }
     abandon(coro, 503);
 }

@@ -356,6 +356,34 @@ static int lua_recover(lua_State *L)
     return 1;
 }
 
+/* failed(err): after a failure inside a middleware, whose nxt() returns a response in its place: the function of
+ * app.on("error", fn), or false if there is none or it was given before; the text of err; then the page of a developer
+ * and its type, if there is one. nil for an error that ends the coroutine: its client has gone, or memory is short. */
+static int lua_failed(lua_State *L)
+{
+    struct coro *coro = coro_check_running(L, "an error");
+    lua_settop(L, 1);
+    bool ends = coro->exchange == NULL || coro->exchange->response_state != RESPONSE_NONE || coro->is_gone ||
+                is_memory_error(L, 1) || is_closed_error(L, coro, 1);
+    if (ends) {
+        return 0;
+    }
+    coro->is_reported = false;
+    coro->before_wait = NULL;
+    response_clear_fields(coro->exchange);
+    push_error_text(L, 1);
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    if (coro->script->refs[REF_ERROR_HANDLER] != LUA_NOREF && !coro->is_error_handler) {
+        coro->is_error_handler = true;
+        script_push_ref(coro->script, L, REF_ERROR_HANDLER);
+    } else {
+        lua_pushboolean(L, 0);
+    }
+    lua_insert(L, 1);
+    return 2 + error_page_push(L, coro);
+}
+
 /* decline(err): the function of app.on("error", fn) has no response to err. */
 static int lua_decline(lua_State *L)
 {
@@ -383,7 +411,8 @@ int coro_report_yield(struct coro *coro)
 void bind_coro_error(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"report", lua_report}, {"trace", lua_trace}, {"recover", lua_recover}, {"decline", lua_decline}, {NULL, NULL},
+        {"report", lua_report},   {"trace", lua_trace},   {"recover", lua_recover},
+        {"decline", lua_decline}, {"failed", lua_failed}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

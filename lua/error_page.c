@@ -271,6 +271,23 @@ void error_page_keep(lua_State *L, struct coro *coro, int traceback, const char 
     }
 }
 
+static const char *page_type(const struct coro *coro)
+{
+    return coro->is_page_json ? "application/json" : "text/html; charset=utf-8";
+}
+
+int error_page_push(lua_State *L, struct coro *coro)
+{
+    const struct anchor *page = coro->held[HELD_PAGE];
+    if (page == NULL) {
+        return 0;
+    }
+    lua_pushlstring(L, page->data, page->len);
+    lua_pushstring(L, page_type(coro));
+    coro_let_go(coro, HELD_PAGE);
+    return 2;
+}
+
 bool error_page_send(struct coro *coro, int status)
 {
     /* No script, no request from elsewhere: whatever the page quotes can do nothing. */
@@ -285,7 +302,6 @@ bool error_page_send(struct coro *coro, int status)
     response_clear_fields(exchange);
     (void)response_add_field(exchange, "Cache-Control", 13, "no-store", 8);
     (void)response_add_field(exchange, policy_name, sizeof policy_name - 1, policy, sizeof policy - 1);
-    response_send_borrowed(exchange, status, coro->is_page_json ? "application/json" : "text/html; charset=utf-8",
-                           page->data, page->len, script_release, page);
+    response_send_borrowed(exchange, status, page_type(coro), page->data, page->len, script_release, page);
     return true;
 }

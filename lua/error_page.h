@@ -16,4 +16,8 @@ void error_page_keep(lua_State *L, struct coro *coro, int traceback, const char 
 /* Answer with the page, if there is one. Returns whether; coro has then parted with its exchange. */
 bool error_page_send(struct coro *coro, int status);
 
+/* Push the page that is kept, and its Content-Type, and let go of it. Returns how many values that are: 0 without a
+ * page. Raises (memory). */
+int error_page_push(lua_State *L, struct coro *coro);
+
 #endif

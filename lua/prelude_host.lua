@@ -102,6 +102,7 @@ function app.host(...)
     local group = { prefix = "", middleware = {}, what = "host.", host = number }
     open_host(made, group)
     open_scope(made, group)
+    shared.add_host_on(made, group)
 
     function made.set(settings)
         set(number, settings)

@@ -203,7 +203,8 @@ end
 -- Groups. A group has a prefix, its own middleware, and the group it was created in; app itself is the outermost.
 
 local root = { prefix = "", middleware = {}, what = "app." }
-shared.root = root
+local groups = {} -- all of them, with those of hosts
+shared.root, shared.groups = root, groups
 local named = {} -- by name: the route's pattern and place
 
 local function check_name(what, name)
@@ -252,6 +253,7 @@ end
 
 -- Add to target the functions that register in group.
 local function open_group(target, group)
+    table.insert(groups, group)
     for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do
         local name = method:lower()
         target[name] = function(path, options, fn)
@@ -297,6 +299,7 @@ local function open_group(target, group)
         if group.on_middleware then -- prelude_proxy.lua
             group.on_middleware(group.what .. "use")
         end
+        group.place = group.place or core.place()
         table.insert(group.middleware, fn)
     end
 
@@ -383,6 +386,7 @@ end
 function shared.open_host(target, group)
     local mounts = {} -- by prefix: where they were registered
     owners[target] = true
+    group.on = {} -- what prelude_middleware.lua has for it, by event
     open_group(target, group)
 
     function target.health(path, check)
@@ -488,33 +492,6 @@ function app.url(name, params, query)
     local rest = shared.query_text("app.url: " .. name, query or {})
     return core.url_path(name, route.pattern, texts) .. (rest == "" and "" or "?" .. rest)
 end
-
--- Events.
-
-local listeners = { start = {}, stopping = {}, stop = {}, memory = {} }
-local error_place -- where app.on("error") was called
-
-function app.on(event, fn)
-    begin("app.on", event)
-    if event ~= "error" and listeners[event] == nil then
-        fail_unknown("app.on", "event", event, { "error", "memory", "start", "stop", "stopping" })
-    end
-    check_function("app.on", fn)
-    if event ~= "error" then
-        table.insert(listeners[event], fn)
-    elseif error_place then
-        fail('app.on: the "error" function is already set at ' .. error_place)
-    else
-        error_place = core.place()
-        core.ref("error_handler", fn)
-    end
-end
-
-for event, functions in pairs(listeners) do
-    core.ref(event, functions)
-end
-
-shared.listeners = listeners
 
 -- What drivers for nginx use; scripts that do not require it pay nothing.
 package.preload.ngx = function()

@@ -53,6 +53,7 @@ local function copy(other)
     made.pass, made.file, made.root, made.dotfiles = other.pass, other.file, other.root, other.dotfiles
     made.websocket = other.websocket
     made.events = other.events
+    made.error = other.error
     return made
 end
 
@@ -203,11 +204,12 @@ end
 core.ref("raised_meta", raised_meta)
 core.ref("answer_raised", answer_raised)
 
--- What nxt() returns to middleware if such an error was raised inside. Other errors pass through.
+function shared.is_raised(err)
+    return getmetatable(err) == raised_meta
+end
+
+-- The response that such an error stands for, for middleware.
 function shared.raised_response(err)
-    if getmetatable(err) ~= raised_meta then
-        error(err, 0)
-    end
     return own_response(answer_raised(nil, err))
 end
 

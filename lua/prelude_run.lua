@@ -1,16 +1,14 @@
 -- How handlers, streams and timers run: how C enters them, middleware around them, and waiting. See prelude.lua.
 
 local core, app, shared = ...
-local own_response, raised_response = shared.own_response, shared.raised_response
-local error, select, setmetatable, type, xpcall = error, select, setmetatable, type, xpcall
-local debug, string = debug, string
+local select, setmetatable, type, xpcall = select, setmetatable, type, xpcall
 
 -- Requests. C calls serve() in xpcall with the function of the route, which without middleware is the handler itself. If
 -- that has returned anything but a short text, C calls respond() with it; and run_stream() if that begins a stream, or
 -- run_failed() if either fails.
 
 local answer, finish, current_request = core.answer, core.finish, core.current_request
-local report, recover, decline, trace = core.report, core.recover, core.decline, core.trace
+local report, recover, decline = core.report, core.recover, core.decline
 local is_response = shared.is_response
 
 -- The functions are not called last: the place of an error, and the names in a traceback, come from these lines.
@@ -35,6 +33,8 @@ local function has_status(a)
     return type(a) == "number" or (is_response(a) and (a == app.pass or (a.status or 200) ~= 200))
 end
 
+shared.has_status = has_status
+
 -- Call the error function after a failure. If it returns nothing, the plain response is sent; the default status is
 -- 500.
 local function serve_error(handler, err)
@@ -50,6 +50,7 @@ end
 
 local function settle(ok, err)
     while not ok do
+        shared.note_failure(err)
         local on_error = recover(err)
         if not on_error then
             return
@@ -89,42 +90,6 @@ core.ref("run_deferred", function()
             recover(err)
         end
     end
-end)
-
--- A function like inner, with one middleware around it. Both take a request and return a response object. An error of
--- app.error becomes a response for the middleware; a failure passes through it, with the traceback that trace() has
--- kept.
-local function wrap_once(fn, inner)
-    local info = debug.getinfo(fn, "S")
-    local place = string.format("%s:%d", info.source:gsub("^@", ""), info.linedefined)
-    return function(req)
-        local given
-        local function nxt(other)
-            local ok, made = xpcall(inner, trace, other or req)
-            given = ok and made or raised_response(made)
-            return given
-        end
-        local a, b, c = fn(req, nxt)
-        if a == nil then
-            error(place .. ": the middleware returned nothing: it must return the response of nxt(), or its own", 0)
-        end
-        return a == given and b == nil and a or own_response(a, b, c)
-    end
-end
-
--- The function that handles a route: its handler, with the middleware of its group around it, and further out the
--- middleware of the groups that contain it.
-core.ref("wrap", function(route)
-    local fn, group, wrapped = route.fn, route.group, nil
-    while group do
-        for i = #group.middleware, 1, -1 do
-            wrapped = wrap_once(group.middleware[i], wrapped or function(req)
-                return own_response(fn(req))
-            end)
-        end
-        group = group.outer
-    end
-    return wrapped or fn
 end)
 
 -- Waiting. This single value is the error that ends a coroutine whose client has gone.

@@ -44,11 +44,22 @@ static void push_host(lua_State *L, const struct exchange *exchange)
     }
 }
 
-static void push_params(lua_State *L, const struct exchange *exchange)
+/* The route of a request, be it its handler's turn or that of its handler for refusals; NULL if there is none. */
+static const struct route *route_of(const struct exchange *exchange)
 {
     const struct route *route = exchange->match.route;
-    lua_createtable(L, 0, route->param_count);
-    for (unsigned i = 0; i < route->param_count; i++) {
+    const struct handler *handler = exchange->handler;
+    bool is_its = route != NULL && handler != NULL &&
+                  (route->handler == handler || route->handler->refusals == handler);
+    return is_its ? route : NULL;
+}
+
+static void push_params(lua_State *L, const struct exchange *exchange)
+{
+    const struct route *route = route_of(exchange);
+    unsigned count = route == NULL ? 0 : route->param_count;
+    lua_createtable(L, 0, (int)count);
+    for (unsigned i = 0; i < count; i++) {
         struct slice value = exchange->match.params[i];
         lua_pushstring(L, route->param_names[i]);
         lua_pushlstring(L, exchange->path + value.offset, value.len);

@@ -33,6 +33,7 @@
 #include "lua/bind_proxy.h"
 #include "lua/bind_publish.h"
 #include "lua/bind_redis.h"
+#include "lua/bind_refusal.h"
 #include "lua/bind_request.h"
 #include "lua/bind_rules.h"
 #include "lua/bind_settings.h"
@@ -130,6 +131,7 @@ static int build_state(lua_State *L)
     bind_reply(L);
     bind_answer(L);
     bind_coro_error(L);
+    bind_refusal(L);
     bind_defer(L);
     bind_request(L);
     bind_body(L);
@@ -211,15 +213,22 @@ static int run_script(struct script *script, const struct script_host *host, cha
 static int finish_loading(lua_State *L)
 {
     struct script *script = script_of(L);
+    lua_newtable(L);
+    int made = lua_gettop(L); /* handlers for refusals, by function: routes of a group have the same one */
     for (struct lua_route *route = script->routes; route != NULL; route = route->next) {
         if (route->fn_ref == LUA_NOREF) {
             continue;
         }
         script_push_ref(script, L, REF_WRAP);
         lua_rawgeti(L, LUA_REGISTRYINDEX, route->fn_ref);
-        lua_call(L, 1, 1);
+        lua_call(L, 1, 2);
+        if (!lua_isnil(L, -1)) {
+            route->handler.refusals = refusals_make(L, made, route);
+        }
+        lua_pop(L, 1);
         lua_rawseti(L, LUA_REGISTRYINDEX, route->fn_ref);
     }
+    refusals_set_no_routes(L);
     script_push_ref(script, L, REF_FREEZE);
     lua_call(L, 0, 0);
     compiler_settle(L);

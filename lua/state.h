@@ -106,7 +106,8 @@ enum script_ref {
     REF_RAISED_META,   /* metatable of errors that are responses */
     REF_ANSWER_RAISED, /* answer_raised(req, err): what a handler would return to answer as err says */
     REF_TO_RESPONSE,   /* to_response(...): response object of what a handler returned */
-    REF_WRAP,          /* wrap(fn): a route's function with the middleware around it */
+    REF_WRAP,          /* wrap(route): its function with the middleware around it, and the one for its refusals */
+    REF_NO_ROUTES,     /* no_routes(): for each host, what handles requests that no route has */
     REF_FREEZE,        /* freeze(): no new globals from now on */
     REF_START,         /* lists of the functions that app.on() was given for "start", "stopping" and "stop" */
     REF_MEMORY,        /* and for "memory" */

@@ -8,6 +8,7 @@
 #include "http/exchange_log.h"
 #include "http/h1/h1.h"
 #include "http/h1/h1_deadline.h"
+#include "http/refusal.h"
 #include "http/response.h"
 #include "http/service.h"
 
@@ -94,6 +95,10 @@ bool h1_replace_handler(struct h1 *h1)
     exchange->response_state = RESPONSE_ABORTED; /* what on_gone() still writes is not sent */
     h1_tell_gone(h1);
     exchange->response_state = RESPONSE_NONE;
+    if (refusal_pass(exchange, 503, "the handler did not answer within handler_timeout")) {
+        h1->conn->waits_for = WAIT_NONE; /* the handler for refusals has as much time again */
+        return true;
+    }
     response_error(exchange, 503, NULL); /* of all else only the host's page for errors sees the exchange from now on */
     return true;
 }

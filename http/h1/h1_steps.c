@@ -23,6 +23,7 @@
 #include "http/h1/h1_log.h"
 #include "http/h1/h1_pool.h"
 #include "http/h1/h1_refs.h"
+#include "http/refusal.h"
 #include "http/response.h"
 #include "http/service.h"
 #include "http/site.h"
@@ -144,17 +145,27 @@ static int route_path(struct h1 *h1, const char **reason)
     return 0;
 }
 
+/* The head announces a body that is too long: nobody reads it. */
+static void refuse_announced(struct h1 *h1)
+{
+    if (refusal_pass(&h1->exchange, 413, "a body longer than max_body")) {
+        h1_fail_body(h1, 413, NULL);
+    } else {
+        h1_refuse(h1, 413, NULL);
+    }
+}
+
 /* What becomes of the body that the head announces. */
 static enum step plan_body(struct h1 *h1)
 {
     struct exchange *exchange = &h1->exchange;
-    if (exchange->handler == NULL || exchange->handler->body_mode == BODY_UNWANTED) {
+    if (exchange->handler == NULL || exchange->handler->body_mode == BODY_UNWANTED || exchange->refusal != 0) {
         h1_plan_rest(h1);
         return STEP_ON;
     }
     if (exchange->head.content_length > h1_limits(h1)->max_body_bytes) {
         if (exchange->handler->body_mode != BODY_UNDECIDED) {
-            h1_refuse(h1, 413, NULL);
+            refuse_announced(h1);
         }
         return STEP_ON;
     }
@@ -369,7 +380,7 @@ static enum step process_request(struct h1 *h1)
         mark_late(exchange);
         break;
     case RESPONSE_NONE:
-        break;
+        return exchange->is_served ? STEP_WAIT : STEP_ON; /* its handler has left it to another: http/refusal.h */
     }
     return STEP_WAIT;
 }

@@ -140,6 +140,7 @@ function part:text() end
 ---@field status integer? nil for app.file and app.pass: the file determines it
 ---@field headers evserve.Headers names are case-insensitive
 ---@field body evserve.Body nil for app.file and app.pass; a body that you set replaces the file
+---@field error string? what went wrong, if it is in place of the response of a handler
 local response = {}
 
 --- Add a Set-Cookie line to the response.
@@ -620,6 +621,11 @@ function host.set(settings) end
 ---@param options { cert: string, key?: string, client_ca?: string, client?: "required"|"optional" }
 function host.tls(options) end
 
+--- Respond where no route and no file of this host does, as app.on does for the default host.
+---@param event "not_found"|"not_allowed"
+---@param fn fun(req: evserve.Request): any, any, evserve.Headers?
+function host.on(event, fn) end
+
 host.static, host.health, host.metrics = app.static, app.health, app.metrics
 
 --- Serve something under one name or several: "example.org", "*.example.org" for all names that end so, "192.0.2.1".
@@ -645,10 +651,21 @@ function app.use(middleware) end
 --- "stop": called when no other code of the script will run any more.
 --- "memory": called while lua_memory is full, before requests are rejected, and after a run that wanted more than what
 --- was free; at most once a second if it releases nothing. Drop whatever the script can do without.
+--- "not_found", "not_allowed": fn(req) responds where no route and no file does, with 404 or 405 unless it says otherwise.
+--- "answered": fn(req, outcome) is called when a request is over that the script has responded to.
 ---@param event "start"|"stopping"|"stop"|"memory"
 ---@param fn fun()
 ---@overload fun(event: "error", fn: fun(req: evserve.Request, err: any): any, any, evserve.Headers?)
+---@overload fun(event: "not_found"|"not_allowed", fn: fun(req: evserve.Request): any, any, evserve.Headers?)
+---@overload fun(event: "answered", fn: fun(req: evserve.Request, outcome: evserve.Outcome))
 function app.on(event, fn) end
+
+--- What became of a request.
+---@class evserve.Outcome
+---@field status integer of the response; 0 if the client left before it
+---@field bytes integer that were sent of it
+---@field seconds number from the begin of the handler to the end of the response
+---@field error string? what went wrong: a failure of the handler, or why the server refused the request
 
 --- Publish a message to the subscribers of a topic in all threads. Returns nil and a text if that cannot be.
 ---@param topic string

@@ -481,8 +481,8 @@ class Middleware(SiteCase):
         if req.path == "/user" then req.user = "ann" end
         if req.path == "/slow" then app.sleep "5ms" end
         if req.path == "/caught" then
-            local ok, err = pcall(nxt)
-            return 502, tostring(ok) .. " " .. tostring(err)
+            local res = nxt()
+            return 502, res.status .. " " .. res.error
         end
         local res = nxt()
         if req.path == "/replaced" then
@@ -544,7 +544,8 @@ class Middleware(SiteCase):
         self.assertEqual(self.ask("/boom").status, 500)
         answer = self.ask("/caught")
         self.assertEqual(answer.status, 502)
-        self.assertRegex(answer.text, r"^false site\.lua:\d+: caught$")
+        self.assertRegex(answer.text, r"^500 site\.lua:\d+: caught$")
+        self.wait_for_log(r"GET /caught \(route at site\.lua:\d+\): site\.lua:\d+: caught")
 
     def test_next_may_be_called_twice(self):
         self.assertEqual(self.ask("/twice").text, "x")
@@ -556,7 +557,7 @@ class ErrorFunction(SiteCase):
     app.get("/object", function() error({ code = 418 }) end)
     app.get("/tail", function() return error("the last call") end)
     local around = app.group("/around")
-    around.use(function(req, nxt) return select(2, pcall(nxt)) end)
+    around.use(function(req, nxt) return nxt().error end)
     around.get("/it", function() return error("inside") end)
     app.get("/fields", function() return "x", { ["x-a"] = "1", ["bad name"] = "2" } end)
     app.get("/early", function() return function() error("early") end, { ["x-a"] = "1" } end)
