@@ -76,8 +76,8 @@ static void on_passage_deadline(struct reactor *reactor, uint64_t timer, void *a
 
 /* Set the deadline of what is waited for now: the upstream, or nothing while the client is behind. The head of a response
  * has one from the end of the request on, so that an upstream that sends it byte by byte, or one interim response after
- * another, does not hold the client for longer. */
-static void set_passage_deadline(struct passage *passage)
+ * another, does not hold the client for longer. has_moved: the upstream has done something, or its turn begins. */
+static void set_passage_deadline(struct passage *passage, bool has_moved)
 {
     const struct proxy *proxy = passage->proxy;
     struct reactor *reactor = passage_reactor(passage);
@@ -93,6 +93,9 @@ static void set_passage_deadline(struct passage *passage)
     } else if (write_buffer_len(&passage->out) > 0 ||
                (!passage->exchange->is_stalled && (is_sent || passage->has_begun))) {
         at_ms = reactor_now_ms(reactor) + proxy->timeout_ms;
+    }
+    if (!has_moved && at_ms != DEADLINE_NEVER && passage->deadline.at_ms != DEADLINE_NEVER) {
+        return;
     }
     deadline_set(&passage->deadline, reactor, at_ms, on_passage_deadline, passage);
 }
@@ -149,8 +152,8 @@ static void retry_or_fail(struct passage *passage, int status, bool is_unsent, c
 
 /* Turns. */
 
-/* Ask for the events that are still needed. */
-static void want_upstream(struct passage *passage)
+/* Ask for the events that are still needed. has_moved: as above. */
+static void want_upstream(struct passage *passage, bool has_moved)
 {
     unsigned events = write_buffer_len(&passage->out) > 0 ? (unsigned)REACTOR_WRITABLE : 0;
     events |= passage->exchange->is_stalled ? 0 : (unsigned)REACTOR_READABLE;
@@ -159,7 +162,7 @@ static void want_upstream(struct passage *passage)
         retry_or_fail(passage, 503, false, errno_text(-rv));
         return;
     }
-    set_passage_deadline(passage);
+    set_passage_deadline(passage, has_moved);
 }
 
 static void on_passage_ready(void *arg, unsigned events)
@@ -167,15 +170,17 @@ static void on_passage_ready(void *arg, unsigned events)
     struct passage *passage = arg;
     bool may_send = write_buffer_len(&passage->out) > 0 && (events & (unsigned)REACTOR_WRITABLE) != 0;
     if ((!may_send || passage_pump(passage)) && passage_receive(passage)) {
-        want_upstream(passage);
+        want_upstream(passage, true);
     }
 }
 
+/* A piece of the body came. That is no reason to wait longer for the upstream: it has moved if it took what waited. */
 static void on_passage_data(struct exchange *exchange)
 {
     struct passage *passage = exchange->user;
+    size_t waited = write_buffer_len(&passage->out);
     if (!passage->opens && passage_pump(passage)) {
-        want_upstream(passage);
+        want_upstream(passage, write_buffer_len(&passage->out) < waited);
     }
 }
 
@@ -184,7 +189,7 @@ static void on_passage_drain(struct exchange *exchange)
 {
     struct passage *passage = exchange->user;
     if (passage_receive(passage)) {
-        want_upstream(passage);
+        want_upstream(passage, true);
     }
 }
 
@@ -201,12 +206,13 @@ static void on_passage_open(void *arg, int error)
     }
     passage->opens = false;
     if (passage_send_head(passage)) {
-        want_upstream(passage);
+        want_upstream(passage, true);
     }
 }
 
 /* Take a connection that is kept, if there is one. A request that could not be sent again must not run into one that the
- * upstream has closed: for a look at the socket it is worth a system call. */
+ * upstream has closed: for a look at the socket it is worth a system call. The others look at what comes in this turn of
+ * the reactor (is_from_before()). */
 static void take_kept_link(struct passage *passage)
 {
     struct kept_links *kept = &passage->proxy->outbound->kept;
@@ -217,6 +223,7 @@ static void take_kept_link(struct passage *passage)
         passage->link = kept_links_take(kept, upstream->kept_name, upstream->kept_name_len, &passage->reused);
     } while (passage->link != NULL && is_once && link_looks_stale(passage->link));
     passage->reused = passage->link == NULL ? 0 : passage->reused;
+    passage->taken_turn = passage->reused > 0 && !is_once ? reactor_counts(passage_reactor(passage)).ticks : 0;
 }
 
 /* Have the request sent to the upstream. passage may be gone when this returns. */
@@ -229,6 +236,7 @@ static void send_to_upstream(struct passage *passage)
     passage_expect_head(passage);
     passage->is_send_broken = passage->is_body_sent = passage->awaits_head = false;
     passage->reused = 0;
+    passage->taken_turn = 0;
     if (!passage->is_fresh && proxy->keepalive > 0) {
         take_kept_link(passage);
     }
@@ -236,7 +244,7 @@ static void send_to_upstream(struct passage *passage)
         passage->opens = false;
         link_set_user(passage->link, &passage_link_user, passage);
         if (passage_send_head(passage)) {
-            want_upstream(passage);
+            want_upstream(passage, true);
         }
         return;
     }
@@ -250,7 +258,7 @@ static void send_to_upstream(struct passage *passage)
                       err);
         return;
     }
-    set_passage_deadline(passage);
+    set_passage_deadline(passage, true);
 }
 
 void passage_begin(struct proxy *proxy, struct exchange *exchange)

@@ -252,10 +252,21 @@ static bool pass_content(struct passage *passage, char *data, size_t len)
     return true;
 }
 
+/* Whether what came on a kept connection is no response: the reactor knew of it before the request was sent. */
+static bool is_from_before(const struct passage *passage)
+{
+    return passage->taken_turn != 0 && !passage->has_bytes &&
+           passage->taken_turn == reactor_counts(passage_reactor(passage)).ticks;
+}
+
 /* Returns false if the passage is gone. */
 static bool take_upstream_bytes(struct passage *passage, char *data, size_t len)
 {
     const char *rest = data;
+    if (is_from_before(passage)) {
+        passage->give_up(passage, 502, false, "it sent something that nobody had asked for");
+        return false;
+    }
     passage->has_bytes = true;
     if (!passage->has_begun) {
         int rv = take_upstream_head(passage, &rest, &len);

@@ -49,6 +49,7 @@ struct passage {
     bool is_followed;       /* bytes came behind the response */
     uint8_t interims;       /* interim responses so far */
     struct fetch_body body; /* behind the head of the response */
+    uint64_t taken_turn;    /* of the reactor, when a kept link was taken unseen; else 0 */
     int64_t began_ms;       /* when the upstream was chosen, reactor time */
     int status;             /* of the response; 0: there is none */
     uint32_t keep_ms;       /* how long the connection may be kept */

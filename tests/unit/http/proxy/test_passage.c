@@ -113,10 +113,8 @@ static void upstreams_get_what_the_client_meant(void **state)
          "GET /%61%20b? HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
         {"GET //x/../%2561//b? HTTP/1.1\r\nHost: a\r\n\r\n",
          "GET /%2561//b? HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
-        {"GET ///x//b HTTP/1.1\r\nHost: a\r\n\r\n",
-         "GET /x//b HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
-        {"GET http://a// HTTP/1.1\r\nHost: a\r\n\r\n",
-         "GET / HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
+        {"GET ///x//b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x//b HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
+        {"GET http://a// HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
         {"PURGE http://a/x HTTP/1.1\r\nHost: b\r\n\r\n",
          "PURGE /x HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
         {"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n" OWN "Via: 1.1 evserve\r\n\r\n"},
@@ -510,6 +508,23 @@ static void a_request_that_cannot_be_sent_again_is_not_sent_to_a_closed_connecti
     }
 }
 
+static void what_came_before_the_request_is_not_its_response(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){0});
+    struct fake_peer *peer = client();
+    say(peer, GET("/x"));
+    struct fake_peer *upstream = upstream_of(first);
+    say(upstream, OK_HELLO);
+    fake_peer_send_text(peer, GET("/y")); /* both in one turn, the client first */
+    fake_peer_send_text(upstream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!");
+    struct fake_peer *next = upstream_of(first);
+    assert_true(fake_peer_saw_close(upstream));
+    say(next, OK_HELLO);
+    assert_status(peer, "200 200");
+    assert_int_equal(count_in_output(peer, "hello"), 2);
+}
+
 static void requests_go_to_the_next_upstream_while_one_is_down(void **state)
 {
     (void)state;
@@ -691,6 +706,33 @@ static void a_head_that_comes_byte_by_byte_has_no_more_time(void **state)
     assert_true(output_has(peer, "504 Gateway Timeout"));
 }
 
+static void a_body_that_comes_slowly_gives_the_upstream_no_more_time(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){.timeout_ms = 2000});
+    for (int is_deaf = 0; is_deaf < 2; is_deaf++) {
+        struct fake_peer *peer = client();
+        say(peer, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\na");
+        struct fake_peer *upstream = upstream_of(first);
+        if (is_deaf) {
+            fake_peer_set_room(upstream, 0);
+            say(peer, "a");
+        } else {
+            say(upstream, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc");
+        }
+        for (int i = 0; i < 19; i++) {
+            pass_ms(100);
+            say(peer, "a");
+        }
+        assert_false(fake_peer_saw_close(upstream));
+        pass_ms(101);
+        assert_true(fake_peer_saw_close(upstream));
+        assert_true(output_has(peer, is_deaf ? "504 Gateway" : "\r\n\r\nabc"));
+        fake_peer_close(peer);
+        settle();
+    }
+}
+
 static void a_client_that_leaves_takes_the_upstream_along(void **state)
 {
     (void)state;
@@ -824,6 +866,7 @@ int main(void)
         PASSAGE_TEST(a_client_that_waits_for_100_gets_it_from_us),
         PASSAGE_TEST(a_kept_connection_that_was_closed_is_replaced),
         PASSAGE_TEST(a_request_that_cannot_be_sent_again_is_not_sent_to_a_closed_connection),
+        PASSAGE_TEST(what_came_before_the_request_is_not_its_response),
         PASSAGE_TEST(requests_go_to_the_next_upstream_while_one_is_down),
         PASSAGE_TEST(a_request_that_may_have_arrived_is_sent_twice_only_if_that_does_no_harm),
         PASSAGE_TEST(when_all_upstreams_fail_the_client_gets_502),
@@ -832,6 +875,7 @@ int main(void)
         PASSAGE_TEST(a_retry_is_a_turn_like_any_other),
         PASSAGE_TEST(time_is_limited),
         PASSAGE_TEST(a_head_that_comes_byte_by_byte_has_no_more_time),
+        PASSAGE_TEST(a_body_that_comes_slowly_gives_the_upstream_no_more_time),
         PASSAGE_TEST(a_client_that_leaves_takes_the_upstream_along),
         PASSAGE_TEST(too_many_interim_responses_are_502),
         PASSAGE_TEST(whatever_allocation_fails_nothing_is_lost),
