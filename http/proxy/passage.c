@@ -270,6 +270,10 @@ void passage_begin(struct proxy *proxy, struct exchange *exchange)
         response_error(exchange, 508, NULL);
         return;
     }
+    if (proxied_head_names_too_many(exchange)) {
+        response_error(exchange, 400, "Connection names more than 64 fields");
+        return;
+    }
     struct passage *passage = passage_take(proxy);
     if (passage != NULL && proxy->block == NULL) {
         proxy->block = mem_alloc(PROXY_BLOCK);

@@ -8,6 +8,7 @@
 #include "http/client/fetch_head.h"
 #include "http/exchange.h"
 #include "http/head_text.h"
+#include "http/proxy/connection_options.h"
 #include "http/proxy/proxied_location.h"
 #include "http/proxy/proxy_state.h"
 #include "http/response_fields.h"
@@ -58,32 +59,18 @@ static bool ends_here(const char *name, size_t len)
     }
 }
 
-/* Whether a Connection field of the head names this one. */
-static bool is_connection_option(const struct fetch_head *head, const char *data, const char *name, size_t name_len)
+/* List what the Connection fields of the head name. Of very many names only the first ones count. */
+static void list_options_of(const struct fetch_head *head, const char *data, struct connection_options *options)
 {
     struct fetch_head_walk walk = {0};
     struct field field;
-    while (fetch_head_next(head, data, &walk, &field)) {
-        if (!ascii_is(data + field.name.offset, field.name.len, "Connection")) {
-            continue;
-        }
-        const char *at = data + field.value.offset, *end = at + field.value.len;
-        for (const char *next; at < end; at = next) {
-            const char *comma = memchr(at, ',', (size_t)(end - at));
-            const char *stop = comma == NULL ? end : comma;
-            next = comma == NULL ? end : comma + 1;
-            while (at < stop && (*at == ' ' || *at == '\t')) {
-                at++;
-            }
-            while (at < stop && (stop[-1] == ' ' || stop[-1] == '\t')) {
-                stop--;
-            }
-            if ((size_t)(stop - at) == name_len && ascii_equals(at, name, name_len)) {
-                return true;
-            }
+    options->count = 0;
+    options->has_more = false;
+    while (head->has_options && fetch_head_next(head, data, &walk, &field)) {
+        if (ascii_is(data + field.name.offset, field.name.len, "Connection")) {
+            connection_options_add(options, data + field.value.offset, field.value.len);
         }
     }
-    return false;
 }
 
 /* What was added before, such as by a hook of the host, stays the only one. */
@@ -145,6 +132,8 @@ int proxied_fields_add(struct exchange *exchange, const struct proxy *proxy, con
         return error;
     }
     char *at = start;
+    struct connection_options options;
+    list_options_of(head, data, &options);
     while (fetch_head_next(head, data, &walk, &field)) {
         const char *name = data + field.name.offset, *value = data + field.value.offset;
         size_t len = field.name.len;
@@ -154,7 +143,7 @@ int proxied_fields_add(struct exchange *exchange, const struct proxy *proxy, con
             }
             continue;
         }
-        if ((head->has_options && is_connection_option(head, data, name, len)) || has_rival(exchange, name, len)) {
+        if (connection_options_have(&options, name, len) || has_rival(exchange, name, len)) {
             continue;
         }
         at = put(at, name, len);

@@ -13,6 +13,7 @@
 #include "http/exchange.h"
 #include "http/head_text.h"
 #include "http/peer.h"
+#include "http/proxy/connection_options.h"
 #include "http/proxy/proxy_state.h"
 #include "http/proxy/tunnel.h"
 #include "http/request_id.h"
@@ -100,33 +101,19 @@ static enum field_fate fate_of(const char *name, size_t len)
     return ends ? FIELD_ENDS_HERE : FIELD_PASSES;
 }
 
-/* Whether a Connection field of the request names this field (RFC 9110 section 7.6.1). */
-static bool is_nominated(const struct exchange *exchange, const char *name, size_t len)
+/* List what the Connection fields of the request name. */
+static void list_options(const struct exchange *exchange, struct connection_options *options)
 {
     const struct head *head = &exchange->head;
-    for (unsigned i = head->first[FIELD_CONNECTION] - 1U; i < head->field_count; i++) {
+    options->count = 0;
+    options->has_more = false;
+    unsigned first = head->first[FIELD_CONNECTION];
+    for (unsigned i = first == 0 ? head->field_count : first - 1U; i < head->field_count; i++) {
         const struct field *field = &head->fields[i];
-        if (!ascii_is(exchange_text(exchange, field->name), field->name.len, "Connection")) {
-            continue;
-        }
-        const char *value = exchange_text(exchange, field->value), *end = value + field->value.len;
-        while (value < end) {
-            const char *comma = memchr(value, ',', (size_t)(end - value));
-            const char *stop = comma == NULL ? end : comma;
-            while (value < stop && (*value == ' ' || *value == '\t')) {
-                value++;
-            }
-            size_t left = (size_t)(stop - value);
-            while (left > 0 && (value[left - 1] == ' ' || value[left - 1] == '\t')) {
-                left--;
-            }
-            if (left == len && ascii_equals(value, name, len)) {
-                return true;
-            }
-            value = comma == NULL ? end : comma + 1;
+        if (ascii_is(exchange_text(exchange, field->name), field->name.len, "Connection")) {
+            connection_options_add(options, exchange_text(exchange, field->value), field->value.len);
         }
     }
-    return false;
 }
 
 /* Whether Connection says more than what browsers say. A second such field counts as more. */
@@ -146,6 +133,16 @@ static bool has_nominations(const struct exchange *exchange)
     const struct slice value = head->fields[first - 1].value;
     const char *text = exchange_text(exchange, value);
     return !ascii_is(text, value.len, "keep-alive") && !ascii_is(text, value.len, "close");
+}
+
+bool proxied_head_names_too_many(const struct exchange *exchange)
+{
+    struct connection_options options;
+    if (!has_nominations(exchange)) {
+        return false;
+    }
+    list_options(exchange, &options);
+    return options.has_more;
 }
 
 /* How often a value of Via, "1.1 one, 1.1 two (text)", names us. */
@@ -204,7 +201,12 @@ bool proxied_head_upgrades(const struct exchange *exchange)
         return false;
     }
     const char *protocol = exchange_field(exchange, "Upgrade", &len);
-    return protocol != NULL && is_protocol(protocol, len) && is_nominated(exchange, "upgrade", 7);
+    if (protocol == NULL || !is_protocol(protocol, len)) {
+        return false;
+    }
+    struct connection_options options;
+    list_options(exchange, &options);
+    return connection_options_have(&options, "upgrade", 7);
 }
 
 /* Whether the options of the proxy set or remove a field. */
@@ -381,14 +383,18 @@ static char *put_own_fields(char *at, struct exchange *exchange, const struct pr
 static char *put_client_fields(char *at, const struct exchange *exchange, const struct proxy *proxy, unsigned sources)
 {
     const struct head *head = &exchange->head;
+    struct connection_options options;
     bool nominates = has_nominations(exchange);
+    if (nominates) {
+        list_options(exchange, &options);
+    }
     for (unsigned i = 0; i < head->field_count; i++) {
         const struct field *field = &head->fields[i];
         const char *name = exchange_text(exchange, field->name);
         enum field_fate fate = fate_of(name, field->name.len);
         if (fate == FIELD_ENDS_HERE || (fate == FIELD_X_FORWARDED && (sources & FORWARDED_BY_DEFAULT) == 0) ||
             (fate == FIELD_FORWARDED && (sources & FORWARDED_BY_STANDARD) == 0) ||
-            (nominates && is_nominated(exchange, name, field->name.len)) ||
+            (nominates && connection_options_have(&options, name, field->name.len)) ||
             (proxy->field_count > 0 && is_replaced(proxy, name, field->name.len))) {
             continue;
         }

@@ -16,6 +16,9 @@ bool proxied_head_upgrades(const struct exchange *exchange);
 /* Whether a request has been through evserve as often as a request may (PROXY_HOPS_MAX): it goes in a circle. */
 bool proxied_head_circles(const struct exchange *exchange);
 
+/* Whether its Connection fields name more than CONNECTION_OPTIONS_MAX others: it is refused. */
+bool proxied_head_names_too_many(const struct exchange *exchange);
+
 /* The bytes that proxied_head_write() needs at most. */
 size_t proxied_head_room(const struct exchange *exchange, const struct proxy *proxy, const struct upstream *upstream);
 

@@ -162,6 +162,31 @@ static void upstreams_get_what_the_client_meant(void **state)
     }
 }
 
+/* "Connection: a, a, ...", so many. */
+static const char *with_options(size_t count)
+{
+    static char text[1024];
+    char *at = text + sprintf(text, "GET / HTTP/1.1\r\nHost: a\r\nConnection: ,x-one");
+    for (size_t i = 1; i < count; i++) {
+        at += sprintf(at, ", a");
+    }
+    strcpy(at, "\r\nX-One: 1\r\n\r\n");
+    return text;
+}
+
+static void connection_names_a_limited_number_of_fields(void **state)
+{
+    (void)state;
+    begin((struct proxy_options){0});
+    struct fake_peer *peer = client();
+    say(peer, with_options(65));
+    assert_status(peer, "400");
+    assert_true(output_has(peer, "Connection names more than 64 fields"));
+    assert_null(fake_server_next(first));
+    say(peer, with_options(64));
+    assert_null(strstr(request_at(upstream_of(first)), "X-One"));
+}
+
 static void a_trusted_proxy_in_front_is_continued(void **state)
 {
     (void)state;
@@ -853,6 +878,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PASSAGE_TEST(upstreams_get_what_the_client_meant),
+        PASSAGE_TEST(connection_names_a_limited_number_of_fields),
         PASSAGE_TEST(a_trusted_proxy_in_front_is_continued),
         PASSAGE_TEST(only_fields_that_count_are_continued),
         PASSAGE_TEST(options_change_the_request),
