@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum {
-    BLOCKS = 2048,            /* for request objects: about what is made of them between two collections */
+    BLOCKS = 8192,            /* for request objects: what is made of them between two collections, and more */
     BIRTH_BYTES = 16384,      /* memory that lua_newstate() gets; it takes some 12 KiB */
     ALIGNMENT = 16,           /* of the pieces of it */
     SPARE_BYTES = 65536,      /* memory for stacks that must grow when there is no other; 8,000 values */
