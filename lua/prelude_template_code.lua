@@ -287,6 +287,9 @@ local function add_value(t, tag, is_raw, before)
     release(t)
     local place = context.place(c, is_raw)
     check_expression(t, tag.code)
+    if place ~= "text" and find(tag.code, "^%s*__include") then
+        fail(t, "an included template can stand only between tags, not %s", context.describe(c))
+    end
     if find(place, "^json") and find(before, "[%w_$%-]$") then
         emit_text(t, " ") -- not to become part of the word or number before it
     end

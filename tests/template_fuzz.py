@@ -20,35 +20,38 @@ from lua_site import EVSERVE, script
 
 A_SITE = 900  # templates of one script, which may have 1,000
 HOSTILE = (
-    "pwn()", "');pwn();//", '");pwn();//', "`+pwn()+`", "${pwn()}", "{pwn()}", "{pwn()", "</script><script>pwn()</script>",
-    "javascript:pwn()", "script:pwn()", ":pwn()", 'x" onclick="pwn()" x="', "x' onclick='pwn()' x='",
-    "><img src=x onerror=pwn()>", "*/pwn()/*", "\npwn()\n", "\u2028pwn()\u2028", "/pwn()/", "/;pwn();/", "/+pwn()+/",
-    "--><script>pwn()</script>", "&quot;);pwn();//", "&#39;);pwn();//", "\\", "'", '"', "`", "+pwn()+", ";pwn();",
-    "</title><script>pwn()</script>", "</textarea><script>pwn()</script>", "(pwn())", "=pwn()", "onclick=pwn() ",
-    "script>pwn()", "/script><script>pwn()</script>", "!--", "-", "/", "*", "$", "{", "<", "&", ">", "#", "n", "u0027",
-    "title><script>pwn()</script>", "/title ><script>pwn()</script>", "x\0pwn()", "\r\npwn()", "Tab;script:pwn()",
-    "style onload=pwn() ", "quot;);pwn();//",
+    "pwn()", "');pwn();//", '");pwn();//', "`+pwn()+`", "${pwn()}", "{pwn()}", "{pwn()",
+    "</script><script>pwn()</script>", "javascript:pwn()", "script:pwn()", ":pwn()", 'x" onclick="pwn()" x="',
+    "x' onclick='pwn()' x='", "><img src=x onerror=pwn()>", "*/pwn()/*", "\npwn()\n", "\u2028pwn()\u2028", "/pwn()/",
+    "/;pwn();/", "/+pwn()+/", "--><script>pwn()</script>", "&quot;);pwn();//", "&#39;);pwn();//", "\\", "'", '"', "`",
+    "+pwn()+", ";pwn();", "</title><script>pwn()</script>", "</textarea><script>pwn()</script>", "(pwn())", "=pwn()",
+    "onclick=pwn() ", "script>pwn()", "/script><script>pwn()</script>", "!--", "-", "/", "*", "$", "{", "<", "&", ">",
+    "#", "n", "u0027", "title><script>pwn()</script>", "/title ><script>pwn()</script>", "x\x00pwn()", "\r\npwn()",
+    "Tab;script:pwn()", "style onload=pwn() ", "quot;);pwn();//",
 )
 PIECES = (
-    "<p>", "</p>", '<a href="', "<a href='", '<a href="/', '<a href="/?x=', '<a href="javascript:', '"', "'", ">", "<", "</",
-    ' title="', " title='", ' onclick="f(', ')"', ' onclick="', " onclick='", "<script>", "</script>", "<p ", "<b", "/>",
-    '<script type="module">', "var a = ", ";", "`", "${", "}", "{ ", "/", "//", "/*", "*/", "\\", "\n", "<!--", "-->",
-    "<title>", "</title>", "<textarea>", "</textarea>", "<style>", "</style>", ' style="', "&quot;", "&#39;", "&", "&#x27;",
-    "=", " ", "x", "f(", ")", "(", "[", "]", "?", "#", ":", "javascript", "a", "<svg>", "</svg>", "<noscript>", "<math>",
-    "</noscript>", '<iframe srcdoc="', "return ", "if (x) ", "++", "--", "!", "-", "1", ",", "+", "<!", "<?", "<![CDATA[",
-    "]]>", ' srcset="', ' src="', "<img", " a", "<form", ' action="', "java", "script", "style", ' class="', "typeof ",
-    "{% if c then %}", "{% else %}", "{% end %}", "{% for i = 1, 2 do %}", "{# #}", "{% break %}", "\t", "$", "'\\'",
+    "<p>", "</p>", '<a href="', "<a href='", '<a href="/', '<a href="/?x=', '<a href="javascript:', '"', "'", ">",
+    "<", "</", ' title="', " title='", ' onclick="f(', ')"', ' onclick="', " onclick='", "<script>", "</script>",
+    "<p ", "<b", "/>", '<script type="module">', "var a = ", ";", "`", "${", "}", "{ ", "/", "//", "/*", "*/", "\\",
+    "\n", "<!--", "-->", "<title>", "</title>", "<textarea>", "</textarea>", "<style>", "</style>", ' style="',
+    "&quot;", "&#39;", "&", "&#x27;", "=", " ", "x", "f(", ")", "(", "[", "]", "?", "#", ":", "javascript", "a",
+    "<svg>", "</svg>", "<noscript>", "<math>", "</noscript>", '<iframe srcdoc="', "return ", "if (x) ", "++", "--",
+    "!", "-", "1", ",", "+", "<!", "<?", "<![CDATA[", "]]>", ' srcset="', ' src="', "<img", " a", "<form",
+    ' action="', "java", "script", "style", ' class="', "typeof ", "{% if c then %}", "{% else %}", "{% end %}",
+    "{% for i = 1, 2 do %}", "{# #}", "{% break %}", "\t", "$", "'\\'",
 )
 WHOLE = (
     "<p>{{ v }}</p>", '<p title="{{ v }}">', "<p title='a{{ v }}b'>", '<a href="{{ v }}">', '<a href="/x/{{ v }}">',
-    '<a href="{{ v }}{{ v }}">', '<a href="/?a={{ v }}">', '<p onclick="f({{ v }})">', "<p onclick='f(\"{{ v }}\")'>",
-    "<p onclick=\"f('{{ v }}')\">", "<script>f({{ v }});</script>", "<script>f('{{ v }}');</script>",
-    '<script>f("{{ v }}");</script>', "<script>f(`{{ v }}`);</script>", "<script>f(`a${ {{ v }} }b{{ v }}`);</script>",
-    "<title>{{ v }}</title>", "<textarea>{{ v }}</textarea>", '<p style="width: {{ v }}">', "<script>/* x */ f(a / {{ v }});</script>",
-    "<script>var a = /x/; f({{ v }});</script>", '<img srcset="{{ v }}, {{ v }} 2x">', '<p class="{% if c then %}a{% end %}{{ v }}">',
-    "<option{% if c then %} selected{% end %}>{{ v }}</option>", "<svg><a xlink:href='{{ v }}'></a></svg>",
-    "<script>{% for i = 1, 2 do %}f({{ v }});{% end %}</script>", "<noscript>{{ v }}</noscript>", "<!-- {# #} -->",
-    '<p onclick="f(&quot;{{ v }}&quot;)">', "<script>// {# #}\nf({{ v }});</script>", "<p x='{% if c then %}{{ v }}{% else %}y{% end %}'>",
+    '<a href="{{ v }}{{ v }}">', '<a href="/?a={{ v }}">', '<p onclick="f({{ v }})">', '<p onclick=\'f("{{ v }}")\'>',
+    '<p onclick="f(\'{{ v }}\')">', "<script>f({{ v }});</script>", "<script>f('{{ v }}');</script>",
+    '<script>f("{{ v }}");</script>', "<script>f(`{{ v }}`);</script>",
+    "<script>f(`a${ {{ v }} }b{{ v }}`);</script>", "<title>{{ v }}</title>", "<textarea>{{ v }}</textarea>",
+    '<p style="width: {{ v }}">', "<script>/* x */ f(a / {{ v }});</script>",
+    "<script>var a = /x/; f({{ v }});</script>", '<img srcset="{{ v }}, {{ v }} 2x">',
+    '<p class="{% if c then %}a{% end %}{{ v }}">', "<option{% if c then %} selected{% end %}>{{ v }}</option>",
+    "<svg><a xlink:href='{{ v }}'></a></svg>", "<script>{% for i = 1, 2 do %}f({{ v }});{% end %}</script>",
+    "<noscript>{{ v }}</noscript>", "<!-- {# #} -->", '<p onclick="f(&quot;{{ v }}&quot;)">',
+    "<script>// {# #}\nf({{ v }});</script>", "<p x='{% if c then %}{{ v }}{% else %}y{% end %}'>",
 )
 
 LOOK = r"""
@@ -77,8 +80,9 @@ LOOK = r"""
                 frame.remove();
                 done(result);
             };
-            frame.srcdoc = "<!DOCTYPE html><script>var pwned = 0, x = 1, a = 1, c; function f() {} function pwn() { pwned++; return 1 }" +
-                "window.onerror = () => true; window.print = window.alert = f<\/script>" + text;
+            frame.srcdoc = "<!DOCTYPE html><script>var pwned = 0, x = 1, a = 1, c; function f() {}" +
+                "function pwn() { pwned++; return 1 } window.onerror = () => true;" +
+                "window.print = window.alert = f<\/script>" + text;
             document.body.append(frame);
         });
     }
@@ -88,7 +92,8 @@ LOOK = r"""
         for (const [i, got] of opened.entries()) {
             const text = hostile[i];
             const bad = got.pwned > 0 ? "ran" : got.seen !== expected.seen ? "structure" :
-                got.urls.some((scheme, at) => scheme !== expected.urls[at] && !schemes.includes(scheme)) ? "scheme" : null;
+                got.urls.some((scheme, at) => scheme !== expected.urls[at] && !schemes.includes(scheme)) ?
+                    "scheme" : null;
             if (bad) {
                 found.push([bad, template, text]);
             }
