@@ -20,6 +20,8 @@
 #include "http/error_pages.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
+#include "http/proxy/proxy.h"
+#include "http/router.h"
 #include "http/rules/basic_auth.h"
 #include "http/server.h"
 #include "http/site.h"
@@ -214,6 +216,17 @@ static int allow_mounts(struct allow_call *call, const struct static_mounts *mou
     return rv;
 }
 
+/* Allow the files of TLS to upstreams, which are read for the first request, and again when they are renewed. */
+static int allow_proxies(struct allow_call *call, const struct router *router)
+{
+    const struct route *route;
+    int rv = 0;
+    for (size_t n = 0; rv == 0 && (route = router_route(router, n)) != NULL; n++) {
+        rv = proxy_each_file(route->handler, allow_certificate, call);
+    }
+    return rv;
+}
+
 /* Allow all that the server opens while it runs. */
 static int allow_own(struct allow_call *call, const struct offer *offer, struct file_stamps *files,
                      const struct tls_plan *tls)
@@ -228,6 +241,7 @@ static int allow_own(struct allow_call *call, const struct offer *offer, struct 
             rv = allow(call, directory);
         }
         rv = rv < 0 ? rv : basic_auth_each_file(vhost->rules, allow_folder_of, call);
+        rv = rv < 0 ? rv : allow_proxies(call, vhost->router);
     }
     if (rv == 0 && offer->site->acme != NULL) {
         rv = allow_acme(call, offer->site->acme);
@@ -318,8 +332,8 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     rv = rv < 0 || access_log == NULL ? rv : allow_access_log(&call, access_log);
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
-    tzset();                 /* for the access log: reads the time zone, which the sandbox keeps away */
-    (void)gunzip_is_there(); /* loads zlib, likewise: for responses of other servers, and WebSockets */
+    tzset();                     /* for the access log: reads the time zone, which the sandbox keeps away */
+    (void)gunzip_is_there();     /* loads zlib, likewise: for responses of other servers, and WebSockets */
     if (offer->script != NULL) { /* and what app.sha256 and app.password need, which no handler can load any more */
         (void)tls_digest_load(NULL, 0);
         (void)crypt_load(NULL, 0);

@@ -22,8 +22,8 @@ struct confinement {
 };
 
 /* Confine the calling thread, and all threads that it starts later, to what serving the offer takes: reading the
- * mounted directories, the folders of files (those of the script and its modules) and of certificates and keys, the
- * folders of Lua's packages and what wanted names; making files in the folder of the access log, if that is a path
+ * mounted directories, the folders of files (those of the script and its modules) and of certificates and keys (those
+ * for upstreams too), the folders of Lua's packages and what wanted names; making files in the folder of the access log, if that is a path
  * (NULL: there is none); connecting with the servers that wanted names; and removing the sockets of the server, which
  * must have bound its addresses. Returns 0, or -errno with a text in err; a part of the sandbox may be in force
  * then. */

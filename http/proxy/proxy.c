@@ -224,3 +224,18 @@ struct handler *proxy_handler(struct proxy *proxy)
 {
     return &proxy->handler;
 }
+
+int proxy_each_file(const struct handler *handler, int (*fn)(void *arg, const char *file), void *arg)
+{
+    if (handler->serve != serve_proxied) {
+        return 0;
+    }
+    const struct proxy *proxy = handler->ctx;
+    const struct tls_client_settings *settings = &proxy->upstreams[0].settings; /* those of the others are the same */
+    const char *const files[] = {settings->ca_file, settings->cert_file, settings->key_file};
+    int rv = 0;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && rv == 0; i++) {
+        rv = files[i] == NULL ? 0 : fn(arg, files[i]);
+    }
+    return rv;
+}

@@ -77,4 +77,8 @@ void proxy_destroy(struct proxy *proxy);
 /* What serves its routes; lives as long as the proxy. Whoever registers it may set its name and limits before. */
 struct handler *proxy_handler(struct proxy *proxy);
 
+/* Call fn with each file that TLS with the upstreams reads, as it was named, until it returns another value than 0,
+ * which is returned. handler is a route's: 0 if it is no proxy's. */
+int proxy_each_file(const struct handler *handler, int (*fn)(void *arg, const char *file), void *arg);
+
 #endif
