@@ -165,9 +165,8 @@ static int give_up(evserve *server, const struct evserve_config *config, char *e
     const struct confinement wanted = {config->sandbox == EVSERVE_SANDBOX_REQUIRE, config->allow_read,
                                        config->allow_write, server->plan.allowed};
     const struct worker *first = &server->workers[0];
-    return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan,
-                          access_keeper_path(&server->plan.access), first->server, &wanted, &server->log.log, err,
-                          errlen);
+    return confine_server(first->offer, &server->plan.files, &server->plan.tls.plan, &server->plan.access,
+                          first->server, &wanted, &server->log.log, err, errlen);
 }
 
 evserve *evserve_start(const struct evserve_config *config, char *err, size_t errlen)

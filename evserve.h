@@ -445,7 +445,13 @@ struct evs_vhost {
     const struct evs_error_page *error_pages; /* ended by NULL statuses, or NULL */
     const struct evs_proxy *proxies;          /* ended by a NULL prefix, or NULL */
     const struct evs_limits *limits;          /* of its requests, before those of a route; NULL: the server's */
-    int no_access_log;                        /* 1: its requests are not in the access log */
+    int no_access_log;                        /* 1: its requests are not in the access log; "off" below is the same */
+
+    /* An access log of its own, in place of evserve_config.access_log, and the format of its lines, as there. NULL: the
+     * log, and the format, of the server. Hosts may share a file; each host has the format that it names. At most 64
+     * different pairs. evserve_config.access_log "off" turns these off, too. */
+    const char *access_log;
+    const char *access_log_format;
 };
 
 /* ---- Finished requests ---- */
@@ -745,7 +751,7 @@ struct evserve_config {
      *   "stdout"                       standard output of the process
      *   "syslog:"                      the local syslog daemon, one datagram for each line. Options may follow:
      *                                  "syslog:server=unix:/dev/log,facility=local7,severity=info,tag=evserve"
-     *   "off"                          none, whatever the script says
+     *   "off"                          none, of no host either, whatever the script says
      *
      * The file is opened by evserve_start(), before on_listening() and the sandbox; by a reload that names another one;
      * and by evserve_reopen_logs(). Lines are collected for a second, or until there are 64 KiB of them, by each

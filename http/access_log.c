@@ -16,6 +16,7 @@
 #include "http/access_line.h"
 #include "http/exchange.h"
 #include "http/service.h"
+#include "http/vhost.h"
 
 #include <errno.h>
 #include <string.h>
@@ -202,7 +203,8 @@ static int64_t duration_of(const struct exchange *exchange)
 void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, uint64_t body_bytes,
                          const char *raw, size_t raw_len)
 {
-    struct access_log *access = exchange->service->access;
+    struct access_log *own = exchange->vhost->access;
+    struct access_log *access = own == NULL ? exchange->service->access : own;
     const struct route *route = exchange_route(exchange);
     exchange->dues.is_logged = LOGGED_NOT;
     if (access->file == NULL || exchange->is_unlogged) {

@@ -59,7 +59,7 @@ static inline bool access_log_usual(struct access_log *access, struct exchange *
     return buffer->write_usual(buffer, exchange, bytes);
 }
 
-/* The exchange is over: write its line, unless its route wants none. bytes: of its response, head and framing included,
+/* The exchange is over: write its line, to the log of its host if that has one, unless its route wants none. bytes: of its response, head and framing included,
  * that were handed to the kernel, or are queued for it with OUTCOME_COMPLETE. body_bytes: of the request's body, that
  * have come. raw: what has come of a head that was never complete, raw_len bytes; unused otherwise. */
 void access_log_exchange(struct exchange *exchange, enum outcome_end end, uint64_t bytes, uint64_t body_bytes,

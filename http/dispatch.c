@@ -82,6 +82,9 @@ static bool choose_host(struct exchange *exchange)
     }
     exchange->vhost = vhost;
     exchange->is_unlogged = vhost->is_unlogged;
+    if (vhost->access != NULL && exchange->dues.is_logged != LOGGED_NOT) {
+        exchange->dues.is_logged = LOGGED_LATE; /* only access_log_exchange() knows the logs of hosts */
+    }
     exchange_set_limits(exchange, vhost_limits(vhost, exchange->limits));
     if (!is_misdirected_to(exchange, &look)) {
         return false;

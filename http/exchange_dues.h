@@ -10,7 +10,7 @@
 enum exchange_logged {
     LOGGED_NOT,
     LOGGED_SOON, /* its response is begun and ended in one turn, as far as can be told yet */
-    LOGGED_LATE, /* its response was begun in an earlier turn, or there is no access log */
+    LOGGED_LATE, /* its response was begun in an earlier turn, its host has a log of its own, or there is none */
 };
 
 /* What decides how fast the bytes of a response leave. */

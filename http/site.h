@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct access_hosts;
 struct acme;
 struct file_cache;
 struct file_replies;
@@ -33,6 +34,7 @@ struct site {
     struct hsts hsts;                    /* of responses over TLS */
     char *access_log;                    /* owned: where the access log goes; NULL: the script does not say */
     char *access_format;                 /* owned: its format, valid; NULL: the usual one */
+    struct access_hosts *access_hosts;   /* owned: the logs of hosts that have their own; NULL: none has */
     bool has_metrics;                    /* one of its routes shows metrics, so requests are counted by route */
     struct metrics_hosts *metrics_hosts; /* owned: and by host, those that are listed; NULL: by none */
     struct limiter *limiter;             /* borrowed: what limits of requests count; NULL: there are none */

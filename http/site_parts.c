@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/access_format.h"
+#include "http/access_hosts.h"
 #include "http/acme.h"
 #include "http/file_cache.h"
 #include "http/file_reply.h"
@@ -44,6 +45,7 @@ void site_destroy(struct site *site)
         return;
     }
     struct vhost *vhost;
+    access_hosts_destroy(site->access_hosts);
     for (size_t n = 0; (vhost = vhosts_get(site->hosts, n)) != NULL; n++) {
         vhost_destroy(vhost);
     }
@@ -154,6 +156,16 @@ int site_set_broker(struct site *site, const char *url, char *err, size_t errlen
 int site_set_access_log(struct site *site, const char *target)
 {
     return set_own_text(&site->access_log, target);
+}
+
+int site_silence(struct site *site)
+{
+    int rv = site_set_access_log(site, "off");
+    struct vhost *vhost;
+    for (size_t n = 0; rv == 0 && (vhost = vhosts_get(site->hosts, n)) != NULL; n++) {
+        rv = vhost_set_access_log(vhost, "off");
+    }
+    return rv;
 }
 
 int site_set_access_format(struct site *site, const char *text, char *err, size_t errlen)

@@ -50,6 +50,9 @@ int site_set_broker(struct site *site, const char *url, char *err, size_t errlen
 int site_set_access_log(struct site *site, const char *target);
 int site_set_access_format(struct site *site, const char *text, char *err, size_t errlen);
 
+/* No access log, of no host either, whatever was set before. Returns 0 or -ENOMEM. */
+int site_silence(struct site *site);
+
 /* In a process forked from the site's: close the fds of its files, and leave everything else as it is. */
 void site_abandon(struct site *site);
 

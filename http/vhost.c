@@ -4,8 +4,10 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/access_format.h"
 
 #include <errno.h>
+#include <string.h>
 
 _Static_assert(sizeof(struct limits) / sizeof(uint64_t) <= 64, "is_own has a bit for each limit");
 
@@ -19,6 +21,36 @@ int vhost_set_limit(struct vhost *vhost, const struct limit_info *limit, uint64_
     }
     (void)limits_set(&vhost->limits->own, limit, value, NULL, 0);
     vhost->limits->is_own |= (uint64_t)1 << (limit - limit_table);
+    return 0;
+}
+
+int vhost_set_access_log(struct vhost *vhost, const char *target)
+{
+    bool is_off = target != NULL && strcmp(target, "off") == 0;
+    char *copy = target == NULL || is_off ? NULL : mem_copy_text(target);
+    if (target != NULL && !is_off && copy == NULL) {
+        return -ENOMEM;
+    }
+    mem_free(vhost->access_log);
+    vhost->access_log = copy;
+    vhost->is_unlogged = is_off;
+    return 0;
+}
+
+int vhost_set_access_format(struct vhost *vhost, const char *text, char *err, size_t errlen)
+{
+    struct access_format *format;
+    int rv = access_format_parse(&format, text, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    access_format_put(format);
+    char *copy = mem_copy_text(text);
+    if (copy == NULL) {
+        return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
+    }
+    mem_free(vhost->access_format);
+    vhost->access_format = copy;
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct access_log;
 struct error_pages;
 struct handler;
 struct router;
@@ -42,6 +43,9 @@ struct vhost {
     bool has_slash;                   /* it was set for this host, else it is that of the default host */
     bool is_pinned;                   /* the program has set it: its names win over those of a script */
     bool is_unlogged;                 /* its requests are not in the access log */
+    char *access_log;                 /* owned: where its own access log goes; NULL: to that of the site */
+    char *access_format;              /* owned: the format of its lines, valid; NULL: that of the site */
+    struct access_log *access;        /* borrowed from http/access_hosts.h: its own; NULL: that of the site */
     struct vhost_limits *limits;      /* owned; NULL: those of the site */
     const char *name;                 /* borrowed from vhosts.h: the first one; NULL: the default host */
     char *where;                      /* owned: "site.lua:7", ""; NULL: the default host */
@@ -50,6 +54,13 @@ struct vhost {
 /* Set a limit that may differ from route to route, for all requests of the host. value is in its range. Returns 0 or
  * -ENOMEM. */
 int vhost_set_limit(struct vhost *vhost, const struct limit_info *limit, uint64_t value);
+
+/* Log its requests to target, which is copied, or not at all for "off"; NULL: to the log of the site. Returns 0 or
+ * -ENOMEM. */
+int vhost_set_access_log(struct vhost *vhost, const char *target);
+
+/* In a format, which is checked and copied. Returns 0, or -ENOMEM or -EINVAL with a text in err. */
+int vhost_set_access_format(struct vhost *vhost, const char *text, char *err, size_t errlen);
 
 /* All is set: what the host leaves open is as in the default host, and as in limits, those of the site, which no longer
  * change. Returns 0, or -EINVAL with a text in err for limits that contradict each other. */

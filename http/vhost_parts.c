@@ -23,6 +23,8 @@ void vhost_done(struct vhost *vhost)
     router_destroy(vhost->router);
     rules_destroy(vhost->rules);
     error_pages_destroy(vhost->error_pages);
+    mem_free(vhost->access_log);
+    mem_free(vhost->access_format);
     mem_free(vhost->limits);
     mem_free(vhost->where);
 }

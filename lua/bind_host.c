@@ -12,6 +12,7 @@
 #include "lua/script_error.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 struct vhost *host_check(lua_State *L, int index)
@@ -91,11 +92,30 @@ static int host_set(lua_State *L)
     return 0;
 }
 
-/* host_set_unlogged(host, is_unlogged) */
-static int host_set_unlogged(lua_State *L)
+/* host_set_access(host, name, value): "access_log" or "access_log_format". */
+static int host_set_access(lua_State *L)
 {
+    struct vhost *vhost = host_check(L, 1);
+    const char *name = luaL_checkstring(L, 2);
+    bool is_format = strcmp(name, "access_log_format") == 0;
+    char what[64], err[SCRIPT_TEXT_MAX];
     script_check_loading(L, "host.set");
-    host_check(L, 1)->is_unlogged = lua_toboolean(L, 2) != 0;
+    snprintf(what, sizeof what, "host.set: %s", name);
+    bool is_switch = lua_type(L, 3) == LUA_TBOOLEAN && !is_format;
+    if (!is_switch && (lua_type(L, 3) != LUA_TSTRING || lua_objlen(L, 3) == 0)) {
+        script_raise(L, "%s: %s expected, got %s", what,
+                     is_format ? "\"combined\", \"json\" or a text with $variables"
+                               : "a file, \"stdout\", \"syslog:\", true or false",
+                     lua_type(L, 3) == LUA_TSTRING ? "an empty text" : luaL_typename(L, 3));
+    }
+    const char *text = is_switch ? (lua_toboolean(L, 3) ? NULL : "off") : script_check_text(L, 3, what);
+    int rv = is_format ? vhost_set_access_format(vhost, text, err, sizeof err) : vhost_set_access_log(vhost, text);
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "%s: %s", what, err);
+    }
     return 0;
 }
 
@@ -133,7 +153,7 @@ void bind_host(lua_State *L)
         {"host", host_make},
         {"host_setting_names", host_setting_names},
         {"host_set", host_set},
-        {"host_set_unlogged", host_set_unlogged},
+        {"host_set_access", host_set_access},
         {"trailing_slash", host_set_slash},
         {"unknown_host", host_set_unknown},
         {NULL, NULL},

@@ -30,6 +30,7 @@ local function set(host, settings)
     local limits = #names
     table.insert(names, "trailing_slash")
     table.insert(names, "access_log")
+    table.insert(names, "access_log_format")
     check_names(what, "setting", settings, names, place_of_setting)
     for i = 1, limits do
         if settings[names[i]] ~= nil then
@@ -39,11 +40,10 @@ local function set(host, settings)
     if settings.trailing_slash ~= nil then
         core.trailing_slash(host, what, settings.trailing_slash)
     end
-    if settings.access_log ~= nil then
-        if type(settings.access_log) ~= "boolean" then
-            fail(what .. ": access_log: true or false expected, got " .. describe(settings.access_log))
+    for _, name in ipairs { "access_log", "access_log_format" } do
+        if settings[name] ~= nil then
+            core.host_set_access(host, name, settings[name])
         end
-        core.host_set_unlogged(host, not settings.access_log)
     end
 end
 

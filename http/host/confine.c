@@ -18,6 +18,7 @@
 #include "core/tls_digest.h"
 #include "http/acme.h"
 #include "http/error_pages.h"
+#include "http/host/access_keeper.h"
 #include "http/host/offer.h"
 #include "http/host/tls_plan.h"
 #include "http/proxy/proxy.h"
@@ -266,10 +267,11 @@ static int allow_sockets(struct allow_call *call, const struct server *server)
     return rv;
 }
 
-/* Allow the access log to be opened again, or made anew in its folder once it was renamed. A pipe or a device is
+/* Allow an access log to be opened again, or made anew in its folder once it was renamed. A pipe or a device is
  * allowed itself. */
-static int allow_access_log(struct allow_call *call, const char *path)
+static int allow_access_log(void *arg, const char *path)
 {
+    struct allow_call *call = arg;
     struct stat st;
     int fd = sys_open(AT_FDCWD, path, O_PATH);
     bool is_file = fd < 0 || sys_stat(fd, &st) < 0 || S_ISREG(st.st_mode);
@@ -314,7 +316,7 @@ static int allow_authorities(struct allow_call *call)
 }
 
 int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
-                   const char *access_log, const struct server *server, const struct confinement *wanted,
+                   const struct access_keeper *access, const struct server *server, const struct confinement *wanted,
                    const struct log *log, char *err, size_t errlen)
 {
     struct sandbox sandbox;
@@ -329,7 +331,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     call.access = SANDBOX_REMOVE;
     rv = rv < 0 ? rv : allow_sockets(&call, server);
     call.access = SANDBOX_APPEND;
-    rv = rv < 0 || access_log == NULL ? rv : allow_access_log(&call, access_log);
+    rv = rv < 0 ? rv : access_keeper_each_path(access, allow_access_log, &call);
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
     tzset();                     /* for the access log: reads the time zone, which the sandbox keeps away */

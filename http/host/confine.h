@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct access_keeper;
 struct destinations;
 struct file_stamps;
 struct log;
@@ -23,12 +24,11 @@ struct confinement {
 
 /* Confine the calling thread, and all threads that it starts later, to what serving the offer takes: reading the
  * mounted directories, the folders of files (those of the script and its modules) and of certificates and keys (those
- * for upstreams too), the folders of Lua's packages and what wanted names; making files in the folder of the access log, if that is a path
- * (NULL: there is none); connecting with the servers that wanted names; and removing the sockets of the server, which
- * must have bound its addresses. Returns 0, or -errno with a text in err; a part of the sandbox may be in force
- * then. */
+ * for upstreams too), the folders of Lua's packages and what wanted names; making files in the folders of access logs
+ * that are paths; connecting with the servers that wanted names; and removing the sockets of the server, which must
+ * have bound its addresses. Returns 0, or -errno with a text in err; a part of the sandbox may be in force then. */
 int confine_server(const struct offer *offer, struct file_stamps *files, const struct tls_plan *tls,
-                   const char *access_log, const struct server *server, const struct confinement *wanted,
+                   const struct access_keeper *access, const struct server *server, const struct confinement *wanted,
                    const struct log *log, char *err, size_t errlen);
 
 /* Whether the directories that next mounts or serves challenges from, and before does not, can be read: 0, or -EACCES

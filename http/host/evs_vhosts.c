@@ -77,6 +77,8 @@ static struct evs_vhost *put_vhosts(struct evs_block *block, const struct evs_vh
         host.error_pages = host.error_pages == NULL ? NULL : evs_error_pages_put(block, host.error_pages);
         host.proxies = host.proxies == NULL ? NULL : evs_proxies_put(block, host.proxies);
         host.limits = evs_block_limits(block, host.limits);
+        host.access_log = host.access_log == NULL ? NULL : evs_block_text(block, host.access_log);
+        host.access_log_format = host.access_log_format == NULL ? NULL : evs_block_text(block, host.access_log_format);
         if (copy != NULL) {
             copy[i] = host;
         }
@@ -110,6 +112,24 @@ static int add_limits(struct vhost *vhost, const struct evs_limits *limits, size
     char why[VHOST_WHY_MAX];
     int rv = limits == NULL ? 0 : evs_config_apply_host(vhost, limits, why, sizeof why);
     return rv < 0 ? error_text(err, errlen, rv, "evserve_config.hosts[%zu].limits: %s", number, why) : 0;
+}
+
+static int add_host_access(struct vhost *vhost, const struct evs_vhost *host, size_t number, char *err, size_t errlen)
+{
+    char why[VHOST_WHY_MAX];
+    const char *target = host->no_access_log != 0 ? "off" : host->access_log;
+    if (host->access_log != NULL && host->access_log[0] == '\0') {
+        return error_text(err, errlen, -EINVAL,
+                          "evserve_config.hosts[%zu].access_log is empty, expected a file, \"stdout\", \"syslog:\", or "
+                          "\"off\"",
+                          number);
+    }
+    if (vhost_set_access_log(vhost, target) < 0) {
+        return error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
+    }
+    int rv = host->access_log_format == NULL ? 0
+                                             : vhost_set_access_format(vhost, host->access_log_format, why, sizeof why);
+    return rv < 0 ? error_text(err, errlen, rv, "evserve_config.hosts[%zu].access_log_format: %s", number, why) : 0;
 }
 
 /* What responds to its requests; hosts->list[number] gets what has to be freed. */
@@ -168,9 +188,9 @@ int evs_vhosts_create(struct evs_vhosts **added, const struct evs_vhost *hosts, 
             break;
         }
         vhost->is_pinned = true;
-        vhost->is_unlogged = hosts[i].no_access_log != 0;
         made->list[made->count++].vhost = vhost;
         rv = add_names(site, vhost, &hosts[i], i, err, errlen);
+        rv = rv < 0 ? rv : add_host_access(vhost, &hosts[i], i, err, errlen);
         rv = rv < 0 ? rv : add_limits(vhost, hosts[i].limits, i, err, errlen);
         rv = rv < 0 ? rv : add_files(vhost, &hosts[i], i, site, err, errlen);
         rv = rv < 0 ? rv : add_handlers(made, &hosts[i], i, site, outbound, err, errlen);

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/net.h"
+#include "http/access_hosts.h"
 #include "http/host/evs_auth.h"
 #include "http/host/evs_mounts.h"
 #include "http/host/evs_proxies.h"
@@ -68,7 +69,10 @@ static int set_own(struct offer *offer, const struct offer_config *config, char 
         return error_text(err, errlen, -EINVAL, "%s", text);
     }
     int rv = config->acme == NULL ? 0 : site_set_acme(offer->site, config->acme);
-    rv = rv < 0 || config->access_log == NULL ? rv : site_set_access_log(offer->site, config->access_log);
+    if (rv == 0 && config->access_log != NULL) {
+        rv = strcmp(config->access_log, "off") == 0 ? site_silence(offer->site)
+                                                    : site_set_access_log(offer->site, config->access_log);
+    }
     if (rv == 0 && config->trusted_proxies != NULL) {
         rv = site_set_trusted_proxies(offer->site, config->trusted_proxies, text, sizeof text);
     }
@@ -421,4 +425,5 @@ void offer_stop(struct offer *offer)
     if (offer->script != NULL) {
         offer->kind->stop(offer->script);
     }
+    access_hosts_flush(offer->site->access_hosts);
 }

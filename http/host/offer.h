@@ -116,6 +116,8 @@ int offer_adopt(struct offer *offer, const struct server *server);
 void offer_announce_stop(struct offer *offer);
 void offer_end_timers(struct offer *offer);
 bool offer_is_busy(const struct offer *offer, int64_t until_ms);
+
+/* The same, and what waits for the access logs of hosts is written. */
 void offer_stop(struct offer *offer);
 
 #endif

@@ -50,6 +50,15 @@ static void describe_text(const struct describe_call *call, const char *name, co
 /* What is set for one host: "set     example.org: max_body = 4096". */
 static void describe_host(const struct describe_call *call, const struct vhost *vhost)
 {
+    const char *const texts[][2] = {{"access_log", vhost->is_unlogged ? "off" : vhost->access_log},
+                                    {"access_log_format", vhost->access_format}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char name[HOST_NAME_MAX_BYTES + 64];
+        if (texts[i][1] != NULL) {
+            snprintf(name, sizeof name, "%s: %s", vhost->name == NULL ? "" : vhost->name, texts[i][0]);
+            describe_text(call, name, texts[i][1], strlen(texts[i][1]));
+        }
+    }
     for (size_t i = 0; vhost->limits != NULL && i < limit_table_len; i++) {
         char text[LINE_MAX_BYTES];
         if ((vhost->limits->is_own >> i & 1) != 0) {

@@ -19,6 +19,7 @@
 #include "core/tls_context.h"
 #include "core/tls_dev.h"
 #include "http/access_file.h"
+#include "http/access_hosts.h"
 #include "http/acme.h"
 #include "http/error_pages.h"
 #include "http/host/evs_certificates.h"
@@ -259,6 +260,9 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
     if (rv >= 0) {
         rv = site_settle_hosts(offer->site, err, errlen);
     }
+    if (rv >= 0) {
+        rv = access_hosts_settle(&offer->site->access_hosts, offer->site, err, errlen);
+    }
     if (rv >= 0 && limit_keeper_settle(&plan->limits, offer->site) < 0) {
         rv = error_text(err, errlen, -ENOMEM, "cannot start: %s", errno_text(ENOMEM));
     }
@@ -281,20 +285,47 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
 
 /* The access log. */
 
+/* A format for lines that go nowhere. */
+static void warn_of_formats(const struct plan *plan, const struct site *site)
+{
+    static const char why[] = "access_log_format is set, but no access_log, so no access log is written";
+    const char *config = plan->config.access_log;
+    if (site->access_log == NULL && site->access_format != NULL) {
+        log_write(plan->log, LOG_WARN, "%s", why);
+    }
+    if (config != NULL && strcmp(config, "off") == 0) {
+        return; /* which was asked for */
+    }
+    const struct vhost *vhost;
+    for (size_t n = 1; (vhost = site_host(site, n)) != NULL; n++) {
+        const char *target = vhost->access_log == NULL ? site->access_log : vhost->access_log;
+        bool has_log = !vhost->is_unlogged && target != NULL && strcmp(target, "off") != 0;
+        if (vhost->access_format != NULL && !has_log) {
+            log_write(plan->log, LOG_WARN, "%s%sthe host %s: %s", vhost->where, vhost->where[0] == '\0' ? "" : ": ",
+                      vhost->name == NULL ? "" : vhost->name, why);
+        }
+    }
+}
+
 int plan_open_access(struct plan *plan, const struct offer *offer, char *err, size_t errlen)
 {
-    const char *target = offer->site->access_log, *format = offer->site->access_format;
-    if (target == NULL && format != NULL) {
-        log_write(plan->log, LOG_WARN, "access_log_format is set, but no access_log, so no access log is written");
-    }
-    return access_keeper_set(&plan->access, target, format, err, errlen);
+    const struct site *site = offer->site;
+    warn_of_formats(plan, site);
+    return access_keeper_set(&plan->access, site->access_log, site->access_format, site->access_hosts, err, errlen);
 }
 
 int plan_check_access(const struct plan *plan, const struct offer *offer, char *err, size_t errlen)
 {
     const char *target = offer->site->access_log;
+    const struct access_hosts *hosts = offer->site->access_hosts;
     bool is_on = target != NULL && strcmp(target, "off") != 0;
-    return is_on ? access_file_check(target, plan->base_fd, err, errlen) : 0;
+    int rv = is_on ? access_file_check(target, plan->base_fd, err, errlen) : 0;
+    for (size_t i = 0; rv == 0 && hosts != NULL && i < hosts->count; i++) {
+        char why[512];
+        rv = access_file_check(hosts->list[i].target, plan->base_fd, why, sizeof why);
+        rv = rv < 0 ? access_hosts_blame(&hosts->list[i], rv, why, err, errlen) : 0;
+    }
+    return rv;
 }
 
 /* Certificates. */

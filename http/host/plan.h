@@ -87,11 +87,11 @@ void plan_reload_tls(struct plan *plan, const struct offer *offer);
  * route shows. */
 void plan_warn_of_unused(const struct plan *plan, const struct offer *offer);
 
-/* Open the access log that the host or the script of offer asks for, or go on with the one in use if it is the same: at
- * the start, and at each reload. Returns 0, or -errno with a text in err and the former one still in use. */
+/* Open the access logs that the host or the script of offer asks for, or go on with those in use if they are the same: at
+ * the start, and at each reload. Returns 0, or -errno with a text in err and the former ones still in use. */
 int plan_open_access(struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 
-/* Whether plan_open_access() would open the access log: access_file_check(). */
+/* Whether plan_open_access() would open the access logs: access_file_check(). */
 int plan_check_access(const struct plan *plan, const struct offer *offer, char *err, size_t errlen);
 
 /* Have the log say how clients recognize the certificate for development, if there is one. */

@@ -108,7 +108,8 @@ static void swap_offer(void *arg)
     worker->offer = worker->next;
     worker->next = NULL;
     if (worker_take_access(worker) < 0) {
-        log_write(worker->log, LOG_ERROR, "the access log stays as it was: %s", errno_text(ENOMEM));
+        log_write(worker->log, LOG_ERROR, "the access log stays as it was, or that of a host is left out: %s",
+                  errno_text(ENOMEM));
     }
     if (meter_take(&worker->meter, worker->server, worker->number, &worker->offer) < 0) {
         log_write(worker->log, LOG_ERROR, "requests are not counted by route: %s", errno_text(ENOMEM));

@@ -11,6 +11,7 @@
 #include "core/tls_context.h"
 #include "http/access_file.h"
 #include "http/access_format.h"
+#include "http/access_hosts.h"
 #include "http/access_log.h"
 #include "http/host/offer.h"
 #include "http/host/plan.h"
@@ -108,21 +109,45 @@ void worker_take_broker(struct worker *worker)
 
 /* The access log. */
 
+/* The logs of hosts. The files are those that the offer of the first thread has named; a script that names another one
+ * on this thread gets none. Returns 0 or -ENOMEM. */
+static int open_host_logs(struct worker *worker)
+{
+    struct site *site = worker->offer->site;
+    int rv = 0;
+    for (size_t i = 0; rv == 0 && site->access_hosts != NULL && i < site->access_hosts->count; i++) {
+        struct access_host *host = &site->access_hosts->list[i];
+        struct access_file *file = access_keeper_find(&worker->plan->access, host->target);
+        if (file == NULL) {
+            log_write(worker->log, LOG_WARN,
+                      "the access log %s of a host: another thread has not named it, so its lines go to the log of the "
+                      "server: a script must name the same files on each thread",
+                      host->target);
+        } else {
+            rv = access_hosts_open(site, host, file, worker->reactor);
+        }
+        access_file_put(file);
+    }
+    return rv;
+}
+
 int worker_take_access(struct worker *worker)
 {
     struct access_file *file;
     struct access_format *format;
+    const struct access_hosts *hosts = worker->offer->site->access_hosts;
     int rv = 0;
     access_keeper_get(&worker->plan->access, &file, &format);
-    if (file != NULL && worker->access == NULL) {
+    if ((file != NULL || hosts != NULL) && worker->access == NULL) {
         rv = access_log_create(&worker->access, worker->reactor);
     }
     if (rv == 0 && worker->access != NULL) {
         rv = access_log_change(worker->access, file, format);
         /* For good: a request in flight may have seen it. */
-        service_set_access(server_service(worker->server), worker->access, access_log_is_timed(worker->access));
+        service_set_access(server_service(worker->server), worker->access,
+                           access_log_is_timed(worker->access) || access_hosts_are_timed(hosts));
     }
     access_file_put(file);
     access_format_put(format);
-    return rv;
+    return rv < 0 ? rv : open_host_logs(worker);
 }

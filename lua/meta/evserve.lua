@@ -607,7 +607,8 @@ function app.group(prefix) end
 ---@field write_high_mark? evserve.Size queued response bytes above which no further request is read
 ---@field write_cap? evserve.Size queued response bytes at which a client that falls behind is cut
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
----@field access_log? boolean false: its requests are not in the access log
+---@field access_log? boolean|string its lines go to this file, "stdout" or "syslog:"; true: to the log of app.set; false or "off": to none
+---@field access_log_format? string the format of its lines: "combined", "json", or a text with nginx's $variables; without it that of app.set
 
 --- What is served under names of its own. It shares nothing with app, which serves all other names.
 ---@class evserve.Host: evserve.Group

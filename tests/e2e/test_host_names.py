@@ -106,7 +106,10 @@ class Unknown(unittest.TestCase):
                 ("app.set { unknown_host = 500 }", 'app.set: unknown_host: "default", 404 or 421 expected, got 500'),
                 ("app.host('a').set { idle_timeout = '1s' }", "applies to the whole server: set it with app.set"),
                 ("app.host('a').set { max_boddy = 1 }", "did you mean \"max_body\"?"),
-                ("app.host('a').set { access_log = 'x' }", "host.set: access_log: true or false expected"),
+                ("app.host('a').set { access_log = 7 }", "host.set: access_log: a file, \"stdout\", \"syslog:\", true or false"),
+                ("app.host('a').set { access_log = '' }", "true or false expected, got an empty text"),
+                ("app.host('a').set { access_log_format = false }", "host.set: access_log_format: \"combined\", \"json\" or"),
+                ("app.host('a').set { access_log_format = '$statu' }", "(did you mean $status?)"),
                 ("app.host('a').set { trailing_slash = 'x' }", "host.set: trailing_slash: \"strict\""),
                 ("app.host('a').set { write_high_mark = '1M', write_cap = '1K' }", "host.set: write_cap"),
                 ("app.host('a').set { write_high_mark = '1M', write_cap = '8K' }", "limits of the host a: "),
@@ -167,6 +170,136 @@ class Unknown(unittest.TestCase):
                 self.assertEqual(ask(server, "one.example", "/none").status, 404)
             with open(log, encoding="ascii") as file:
                 self.assertEqual(file.read(), "x.org 200\n")
+
+
+class Logs(unittest.TestCase):
+    """Hosts with an access log of their own."""
+
+    SCRIPT = """
+    app.set { access_log = "all.log", access_log_format = "$host $status" }
+    app.get("/", function() return "default" end)
+    local one = app.host("one.example")
+    one.set { access_log = "one.log" }
+    one.get("/", function() return "one" end)
+    one.get("/health", { access_log = false }, function() return "well" end)
+    one.get("/late", function() app.sleep("20ms") return "late" end)
+    local two = app.host("two.example")
+    two.set { access_log = "one.log", access_log_format = "two $uri $status" }
+    two.get("/", function() return "two" end)
+    local same = app.host("same.example")
+    same.set { access_log_format = "same $status" }
+    same.get("/", function() return "same" end)
+    app.host("none.example").set { access_log = false }
+    app.host("back.example").set { access_log = "all.log" }
+    """
+
+    def setUp(self):
+        self.path = self.enterContext(script(self.SCRIPT))
+        self.folder = os.path.dirname(self.path)
+
+    def lines(self, name):
+        with open(os.path.join(self.folder, name), encoding="ascii") as file:
+            return sorted(file.read().splitlines())
+
+    def serve(self, *argv):
+        options = os.environ.get("ASAN_OPTIONS", "") + (":detect_leaks=0" if "--sandbox" in argv else "")
+        return evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", *argv, self.path, cwd=self.folder,
+                              env=dict(os.environ, ASAN_OPTIONS=options))
+
+    def ask_all(self, server):
+        for host, target, status in (("one.example", "/", 200), ("one.example", "/late", 200), ("one.example", "/none", 404),
+                                     ("one.example", "/health", 200), ("two.example", "/", 200),
+                                     ("same.example", "/", 200), ("none.example", "/", 404), ("x.org", "/", 200),
+                                     ("back.example", "/", 404)):
+            self.assertEqual(ask(server, host, target).status, status)
+
+    def test_lines_go_to_the_log_of_the_host(self):
+        for argv in (), ("--reactors", "2", "--sandbox"):
+            with self.subTest(argv), self.serve(*argv) as server:
+                self.ask_all(server)
+                with Client(server) as client:  # one connection, several hosts, pipelined
+                    for host in ("two.example", "one.example", "x.org", "two.example"):
+                        client.send("GET", "/", [("Host", host)])
+                    self.assertEqual([client.read().text for _ in range(4)], ["two", "one", "default", "two"])
+                    client.sock.sendall(b"GET / HTTP/9\r\n\r\n")  # before a host is known
+                    client.read()
+            self.assertEqual(self.lines("one.log"), ["one.example 200"] * 3 + ["one.example 404"] + ["two / 200"] * 3)
+            self.assertEqual(self.lines("all.log"), ["- 400", "back.example 404", "same 200", "x.org 200", "x.org 200"])
+            os.remove(os.path.join(self.folder, "one.log"))
+            os.remove(os.path.join(self.folder, "all.log"))
+
+    def test_a_log_of_the_command_line_leaves_those_of_hosts_and_off_none(self):
+        with self.serve("--access-log", "mine.log") as server:
+            self.ask_all(server)
+        self.assertEqual(self.lines("mine.log"), ["same 200", "x.org 200"])
+        self.assertEqual(self.lines("all.log"), ["back.example 404"])
+        os.remove(os.path.join(self.folder, "all.log"))
+        os.remove(os.path.join(self.folder, "one.log"))
+        with self.serve("--access-log", "off") as server:
+            self.ask_all(server)
+        done = evtest.run(EVSERVE, "--request", "/", self.path, cwd=self.folder)
+        self.assertTrue(done.stdout.endswith("\ndefault"))
+        self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(".log")], ["mine.log"])
+
+    def test_all_are_opened_again_and_a_reload_changes_them(self):
+        with self.serve("--reactors", "2", "--sandbox") as server:
+            self.ask_all(server)
+            for name in ("one.log", "all.log"):
+                os.rename(os.path.join(self.folder, name), os.path.join(self.folder, "old-" + name))
+            server.process.send_signal(signal.SIGUSR1)
+            evtest.wait_until(lambda: os.path.exists(os.path.join(self.folder, "one.log")), "one.log")
+            self.assertEqual(ask(server, "one.example").status, 200)
+            with open(self.path, "a", encoding="ascii") as file:
+                file.write('\none.set { access_log = "new.log" }\ntwo.set { access_log = true }\n'
+                           'app.get("/new", function() return "new" end)\n')
+            server.process.send_signal(signal.SIGHUP)
+            evtest.wait_until(lambda: {ask(server, "x.org", "/new").status for _ in range(8)} == {200}, "the reload")
+            self.ask_all(server)
+        self.assertIn("one.example 200", self.lines("one.log"))
+        self.assertEqual(sorted(self.lines("old-one.log") + self.lines("one.log")),  # lines may have waited for a second
+                         ["one.example 200"] * 3 + ["one.example 404", "two / 200"])
+        self.assertEqual(self.lines("new.log"), ["one.example 200"] * 2 + ["one.example 404"])
+        self.assertEqual([line for line in self.lines("all.log") if line.startswith("two")], ["two / 200"])
+
+    def test_one_that_cannot_be_opened_stops_the_start_and_a_reload(self):
+        bad = "app.host('bad.example').set { access_log = 'nowhere/a.log' }"
+        why = "the host bad.example: cannot open the access log nowhere/a.log: its directory does not exist"
+        with script(bad) as path:
+            for argv in ("--check",), ("--listen", "127.0.0.1:0"):
+                done = evtest.run(EVSERVE, *argv, path)
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, rf"site\.lua:2: {why}")
+        with self.serve() as server:
+            with open(self.path, "a", encoding="ascii") as file:
+                file.write("\n" + bad + "\n")
+            server.process.send_signal(signal.SIGHUP)
+            evtest.wait_until(lambda: any(why in line for line in server.lines), "the failure of the reload")
+            self.ask_all(server)
+        self.assertEqual(self.lines("one.log")[-1], "two / 200")
+
+    def test_check_shows_them_and_a_format_needs_a_log(self):
+        done = evtest.run(EVSERVE, "--check", self.path)
+        self.assertIn("set     one.example: access_log = one.log\n", done.stdout)
+        self.assertIn("set     two.example: access_log_format = two $uri $status\n", done.stdout)
+        self.assertIn("set     none.example: access_log = off\n", done.stdout)
+        with script("app.host('a').set { access_log_format = 'json' }") as path:
+            done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", "--request", "/", path)
+            self.assertNotIn("access_log_format", done.stderr)
+            with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+                said = "".join(server.lines)
+        self.assertIn("site.lua:2: the host a: access_log_format is set, but no access_log", said)
+
+    def test_a_full_table_and_one_more(self):
+        text = "for i = 1, %d do app.host('h' .. i).set { access_log = 'h.log', access_log_format = i .. ' $status' } end"
+        with script(text % 64) as path:
+            with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path, cwd=os.path.dirname(path)) as server:
+                self.assertEqual([ask(server, f"h{i}").status for i in (1, 64)], [404, 404])
+            with open(os.path.join(os.path.dirname(path), "h.log"), encoding="ascii") as file:
+                self.assertEqual(sorted(file), ["1 404\n", "64 404\n"])
+        with script(text % 65) as path:
+            done = evtest.run(EVSERVE, "--check", path)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("the host h65: its access log h.log is one too many: hosts have at most 64", done.stderr)
 
 
 class Reload(unittest.TestCase):

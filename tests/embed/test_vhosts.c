@@ -95,6 +95,52 @@ static void hosts_win_over_those_of_the_script(void **state)
     expect_of("other.org", "/", "HTTP/1.1 404");
 }
 
+static void expect_text(const char *name, const char *text)
+{
+    char path[256], found[256] = "";
+    snprintf(path, sizeof path, "%s/%s", host.folder, name);
+    FILE *file = fopen(path, "r");
+    size_t len = file == NULL ? 0 : fread(found, 1, sizeof found - 1, file);
+    found[len] = '\0';
+    if (file != NULL) {
+        fclose(file);
+        remove(path);
+    }
+    assert_string_equal(found, text);
+}
+
+static void hosts_have_logs_of_their_own(void **state)
+{
+    (void)state;
+    char log[256], own[256], format[] = "own $status", unused[] = "unused";
+    const char *const a[] = {"a.org", NULL}, *const b[] = {"b.org", NULL}, *const c[] = {"c.org", NULL};
+    struct evs_vhost hosts[] = {
+        {.names = a, .routes = root, .access_log = own, .access_log_format = format},
+        {.names = b, .routes = root, .access_log = "off"},
+        {.names = c, .routes = root, .access_log = unused, .no_access_log = 1},
+        {.names = NULL},
+    };
+    snprintf(log, sizeof log, "%s/all.log", host.folder);
+    snprintf(own, sizeof own, "%s/own.log", host.folder);
+    host.config.access_log = log;
+    host.config.access_log_format = "$host $status";
+    host.config.hosts = hosts;
+    host_serve();
+    memset(own, 'x', sizeof own - 1);
+    memset(format, 'x', sizeof format - 1);
+    for (int i = 0; i < 2; i++) {
+        expect_of("a.org", "/", "named\n");
+        expect_of("b.org", "/", "named\n");
+        expect_of("c.org", "/", "named\n");
+        expect_of("d.org", "/", "404");
+        assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), 0);
+    }
+    assert_int_equal(evserve_reopen_logs(host.server, host.err, sizeof host.err), 0);
+    host_stop(1000);
+    expect_text("all.log", "d.org 404\nd.org 404\n");
+    expect_text("own.log", "own 200\nown 200\n");
+}
+
 static void unknown_names_can_be_served_in_spite_of_the_script(void **state)
 {
     (void)state;
@@ -135,6 +181,11 @@ static void bad_hosts_are_refused_with_the_name_of_the_member(void **state)
         {{.names = good, .mounts = no_slash}, "evserve_config.hosts[1].mounts[0].prefix: static prefix \"x\""},
         {{.names = good, .proxies = ftp}, "evserve_config.hosts[1].proxies[0]"},
         {{.names = good, .proxies = limited}, "evserve_config.hosts[1].proxies[0].limits: write_high_mark"},
+        {{.names = good, .access_log = ""}, "evserve_config.hosts[1].access_log is empty, expected a file"},
+        {{.names = good, .access_log_format = "$statu"},
+         "evserve_config.hosts[1].access_log_format: unknown variable $statu at character 1 (did you mean $status?)"},
+        {{.names = good, .access_log = "/nowhere/a.log"},
+         "the host b.org: cannot open the access log /nowhere/a.log: its directory does not exist"},
         {{.names = good, .rules = empty}, "evserve_config.hosts[1].rules[0].prefix: the entry says nothing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -152,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOST_TEST(hosts_are_served_by_name_and_survive_reloads),
         HOST_TEST(hosts_win_over_those_of_the_script),
+        HOST_TEST(hosts_have_logs_of_their_own),
         HOST_TEST(unknown_names_can_be_served_in_spite_of_the_script),
         HOST_TEST(bad_hosts_are_refused_with_the_name_of_the_member),
     };
