@@ -81,6 +81,8 @@ TABLE = (
     ("<script>return{{ v }}</script>", 7, " 7"),
     ("<script>a = b / c / {{ v }}</script>", "x", '"x"'),
     ("<script>a = /[/\"]'/.test({{ v }})</script>", "x", '"x"'),
+    ("<script>a = {{ v }} / 2 + '/'; f({{ v }})</script>", "x", '"x"'),
+    ("<script>f(a.return / 2 + '/', {{ v }})</script>", "x", '"x"'),
     ("<script>// it's\nf({{ v }})</script>", "x", '"x"'),
     ("<script>/* it's */ f({{ v }})</script>", "x", '"x"'),
     ("<script>f('it\\'s', {{ v }})</script>", "x", '"x"'),
@@ -137,6 +139,9 @@ MISTAKES = (
     ("<script>a = b /{% if v then %}/c{% end %}</script>", "1: the text before it ends with \"/\""),
     ("<script>a = /x{{ v }}/</script>", "1: a value stands in a regular expression"),
     ("<script>if (a) /\"/.test(b); f({{ v }})</script>", "1: a value stands in a script in which \"/\" may divide"),
+    ("<script>a = b{% if v then %}{% end %} / 2 + '/'; f({{ v }})</script>",
+     "1: a value stands in a script in which \"/\" may divide"),
+    ("<!--{% if v then %}>{% end %}", "1: the text before it ends with \"--\""),
     ("<script type=\"text/x-handlebars\">{{ v }}</script>",
      "1: a value stands in a <script> of the type text/x-handlebars"),
     ('<script type="{{ v }}"></script>', "1: a value stands in the type of a <script>"),
@@ -294,7 +299,7 @@ class Pages(SiteCase):
                       "{{ [[\"]] }}{{ string.format('%d', 5 % 3) }}{% --[[ long\n]] %}{{ \"{{\" }}{{ 'a\\'b' }}"
                       "{% local function f(n) if n > 0 then return n + f(n - 1) end return 0 end %}{{ f(3) }}"
                       "{% while true do if x then break end end %}{{ v -- the value\n }}"
-                      "{% (f or x)(1) %}{% goto out %}no{% ::out:: %}{{ os.date('!%Y', 0) }}{{ type(print) }}"),
+                      "{% y = f %}{% (f or x)(1) %}{{ type(y) }}{% goto out %}no{% ::out:: %}{{ os.date('!%Y', 0) }}{{ type(print) }}"),
         ("branches.html", '<option{% if v then %} selected{% end %}><a href="/x{% if v then %}?a=b{% end %}" '
                           'class="a {% if v then %}b{% else %}c{% end %}">'
                           '<script>{% if v then %}f({{ v }});{% else %}g();{% end %}'
@@ -365,7 +370,7 @@ class Pages(SiteCase):
         self.assertEqual((head.status, head.headers["content-type"]), (200, "text/html; charset=utf-8"))
 
     def test_code(self):
-        self.assertEqual(self.ask("/code").text, "%}}}2&quot;2{{a&#39;b6&lt;1970nil")
+        self.assertEqual(self.ask("/code").text, "%}}}2&quot;2{{a&#39;b6&lt;function1970nil")
 
     def test_branches(self):
         self.assertEqual(self.ask("/branches?v=1").text, '<option selected><a href="/x?a=b" class="a b"><script>f("1");'
