@@ -16,4 +16,9 @@ int crypt_load(char *err, size_t errlen);
  * as long as the hash demands, so call it on a thread that may wait. */
 int crypt_hash(const char *stored, const char *password, char *text, size_t size);
 
+/* The setting with which crypt_hash() makes a yescrypt hash, from len random bytes, copied to text with NUL. cost is from 1
+ * to 11: each step takes twice as long and as much memory as the one before. Returns its length, -ELIBACC without the
+ * library, -ENOTSUP if the library cannot make one (libxcrypt can, musl cannot), or another -errno. */
+int crypt_make_setting(unsigned cost, const void *random, size_t len, char *text, size_t size);
+
 #endif

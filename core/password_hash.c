@@ -10,8 +10,10 @@
 #include "core/crypt_calls.h"
 #include "core/log.h"
 #include "core/md5_crypt.h"
+#include "core/random.h"
 #include "core/sha1.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -217,4 +219,34 @@ int password_hash_verify(const char *stored, const char *password, size_t len)
         break;
     }
     return 0;
+}
+
+int password_hash_make(const char *password, size_t len, unsigned cost, char text[PASSWORD_HASH_MAX], char *err,
+                       size_t errlen)
+{
+    char setting[PASSWORD_HASH_MAX], ended[PASSWORD_NEW_MAX + 1];
+    unsigned char salt[16];
+    assert(len <= PASSWORD_NEW_MAX && memchr(password, '\0', len) == NULL);
+    int rv = crypt_load(err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    rv = random_fill(salt, sizeof salt);
+    if (rv < 0) {
+        return error_text(err, errlen, -EIO, "the system gives no random bytes: %s", errno_text(-rv));
+    }
+    rv = crypt_make_setting(cost, salt, sizeof salt, setting, sizeof setting);
+    if (rv < 0) {
+        return error_text(err, errlen, -EIO,
+                          "the libcrypt of this system makes no yescrypt hashes: they need libxcrypt 4.3 or later "
+                          "(Debian: apt install libcrypt1)");
+    }
+    memcpy(ended, password, len);
+    ended[len] = '\0';
+    rv = crypt_hash(setting, ended, text, PASSWORD_HASH_MAX);
+    explicit_bzero(ended, sizeof ended);
+    if (rv < 0 && rv != -ENOMEM) {
+        return error_text(err, errlen, -EIO, "libcrypt cannot hash it: %s", errno_text(-rv));
+    }
+    return rv;
 }

@@ -145,7 +145,7 @@ int tls_seal_text(const struct seal_terms *terms, const void *text, size_t len, 
     seal[0] = SEAL_VERSION;
     rv = random_fill(seal + 1, SEAL_SALT);
     if (rv < 0) {
-        rv = error_text(err, errlen, -EIO, "the system gives no random bytes: %s", errno_text(rv));
+        rv = error_text(err, errlen, -EIO, "the system gives no random bytes: %s", errno_text(-rv));
     }
     rv = rv < 0 ? rv : derive_seal_key(terms, &terms->secrets[0], seal + 1, &key, err, errlen);
     rv = rv < 0 ? rv : encrypt_seal(terms, &key, text, len, now_ms, seal, err, errlen);

@@ -76,7 +76,7 @@ static int lua_random(lua_State *L)
     }
     script_return_scratch(L);
     if (rv < 0) {
-        raise_random(L, "app.random", rv);
+        raise_random(L, "app.random", -rv);
     }
     return 1;
 }
@@ -91,7 +91,7 @@ static int lua_uuid(lua_State *L)
     }
     int rv = uuid_write(text, (int)version, sys_wall_time_ms());
     if (rv < 0) {
-        raise_random(L, "app.uuid", rv);
+        raise_random(L, "app.uuid", -rv);
     }
     lua_pushlstring(L, text, sizeof text);
     return 1;

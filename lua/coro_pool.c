@@ -217,9 +217,7 @@ void coro_put(struct coro *coro)
     if (coro->things != NULL) {
         end_things(coro);
     }
-    if (coro->result != NULL) {
-        coro->end_result(coro);
-    }
+    coro_end_result(coro);
     if (coro->fetches != NULL) {
         coro->end_fetches(coro);
     }
@@ -249,9 +247,7 @@ void coro_free_all(struct script *script)
         if (coro->wait != NULL && coro->wait->cancel != NULL) {
             coro->wait->cancel(coro);
         }
-        if (coro->result != NULL) {
-            coro->end_result(coro);
-        }
+        coro_end_result(coro);
         mem_free(coro);
     }
     mem_free(script->coros);

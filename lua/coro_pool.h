@@ -109,13 +109,15 @@ struct coro {
 
     unsigned places;                       /* of semaphores that it holds inside sem:with() (bind_sync.c) */
     void (*end_places)(struct coro *coro); /* called at its end while it holds some */
-    struct coro_thing *things; /* that belong to it */
+    struct coro_thing *things;             /* that belong to it */
 
-    const struct peer *(*find_peer)(const struct coro *coro); /* its client, for log lines after the response; may return
+    const struct peer *(*find_peer)(
+        const struct coro *coro); /* its client, for log lines after the response; may return
                                                                * NULL. NULL: there is none */
 
-    struct worker_request *result;         /* of the call that it has made, until it takes it (worker_request.c) */
-    void (*end_result)(struct coro *coro); /* called at its end while it has one; the Lua state may be closed */
+    void *result; /* of the job that a thread has done for it, until it takes it */
+    void (*end_result)(
+        struct coro *coro); /* whose it is: frees it, at its end at the latest; the Lua state may be closed */
 
     struct script_fetch *fetches;           /* that it has begun and that end with it (fetch_object.c) */
     void (*end_fetches)(struct coro *coro); /* called at its end while it has some */
@@ -176,6 +178,14 @@ struct coro *coro_check_running(lua_State *L, const char *what);
 
 /* The coroutine that runs on L, if it may wait there. Raises an error that says why it may not; what is "app.sleep". */
 struct coro *coro_check_waiting(lua_State *L, const char *what);
+
+/* Free the result that it has and could not take, if there is one. */
+static inline void coro_end_result(struct coro *coro)
+{
+    if (coro->result != NULL) {
+        coro->end_result(coro);
+    }
+}
 
 /* Wait: what a C function returns that has called coro_check_waiting(). on_gone of wait must not be NULL. */
 int coro_wait(lua_State *L, struct coro *coro, const struct coro_wait *wait);

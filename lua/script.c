@@ -29,6 +29,7 @@
 #include "lua/bind_ngx.h"
 #include "lua/bind_number.h"
 #include "lua/bind_pages.h"
+#include "lua/bind_password.h"
 #include "lua/bind_prelude.h"
 #include "lua/bind_proxy.h"
 #include "lua/bind_publish.h"
@@ -154,6 +155,7 @@ static int build_state(lua_State *L)
     bind_template(L);
     bind_crypto(L);
     bind_seal(L);
+    bind_password(L);
     bind_ngx(L);
     bind_folders(L);
     char folder[PATH_MAX];
@@ -410,6 +412,7 @@ void script_close(struct script *script)
     event_beats_free(script);
     coro_free_all(script);
     worker_free_all(script);
+    password_free_all(script);
     fetch_object_free_all(script);
     timer_free_all(script);
     udp_free_all(script);

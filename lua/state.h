@@ -31,6 +31,7 @@ struct finalizer_failures;
 struct free_block;
 struct auth_call;
 struct job_pools;
+struct password_desk;
 struct outbound;
 struct log;
 struct lua_route;
@@ -47,7 +48,6 @@ struct regex_cache;
 struct server;
 struct site;
 struct topics;
-struct worker_request;
 
 enum {
     PLACE_MAX = 512,        /* bytes of "scripts/site.lua:12" with its NUL */
@@ -305,8 +305,9 @@ struct script {
     uint64_t websocket_timer;                 /* that ends those that are too old, once the script is retired; else 0 */
     int64_t retired_ms;                       /* reactor time of that */
 
-    struct script_worker *workers;  /* of app.worker; newest first */
-    struct store_scope store_scope; /* stores in use */
+    struct script_worker *workers;   /* of app.worker; newest first */
+    struct password_desk *passwords; /* of app.password; NULL before its first call that waits */
+    struct store_scope store_scope;  /* stores in use */
 
     struct write_buffer scratch; /* text being made by a C function */
     const char *scratch_user;    /* which one: "app.json.encode"; NULL while nobody has it */

@@ -62,13 +62,11 @@ static void run_request(struct job *job, void *arg, unsigned thread)
     worker_pool_run(arg, thread, &((struct worker_request *)job)->call);
 }
 
-/* Free the results that a coroutine has, if there are any: struct coro.end_result, too. */
+/* Free the results that a coroutine has: struct coro.end_result, too. */
 static void end_result(struct coro *coro)
 {
-    if (coro->result != NULL) {
-        free_request(coro->result);
-        coro->result = NULL;
-    }
+    free_request(coro->result);
+    coro->result = NULL;
 }
 
 static void end_request_timer(struct worker_request *request)
@@ -222,7 +220,7 @@ int worker_request_call(lua_State *L)
     if (coro_is_unwanted(coro)) {
         return coro_say_gone(L, coro);
     }
-    end_result(coro); /* of a call whose results could not be read */
+    coro_end_result(coro); /* of a call whose results could not be read */
     int rv = worker->desk != NULL ? 0 : job_desk_open(&worker->desk, worker->pool, script->reactor);
     if (rv < 0) {
         script_raise(L, "%s: %s", name, errno_text(-rv));
@@ -259,7 +257,7 @@ int worker_request_take(lua_State *L)
     char name[WORKER_NAMED_MAX];
     const struct script_worker *worker = check_worker(L, name);
     struct coro *coro = coro_check_running(L, name);
-    const struct worker_request *request = coro->result;
+    const struct worker_request *request = coro->end_result == end_result ? coro->result : NULL;
     if (request == NULL) {
         script_raise(L, "%s: no result within %u ms (timeout); %s", name, worker->timeout_ms,
                      lua_toboolean(L, 3) ? "its thread goes on"

@@ -14,6 +14,7 @@
 #include "lua/bind_crypto.h"
 #include "lua/bind_json.h"
 #include "lua/bind_number.h"
+#include "lua/bind_password.h"
 #include "lua/bind_prelude.h"
 #include "lua/bind_seal.h"
 #include "lua/bind_store.h"
@@ -107,6 +108,7 @@ static void push_core(lua_State *L)
     bind_number(L);
     bind_crypto(L);
     bind_seal(L);
+    bind_password(L);
     bind_store(L);
     bind_folders(L);
     script_folder(script_of(L)->worker_of, folder);

@@ -1,4 +1,4 @@
-/* Happy path: the first job opens the pool, which all rules of a server share, and a desk at it.
+/* Happy path: the first job opens the pool, which all of a server share, and a desk at it.
  * Failure modes: those of core/job_pool.h; the next job tries again. */
 
 #include "http/rules/auth_threads.h"
@@ -6,8 +6,6 @@
 #include "core/job_pool.h"
 #include "core/job_pools.h"
 #include "core/sys.h"
-#include "http/metrics_board.h"
-#include "http/service.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -37,28 +35,27 @@ static bool is_auth_pool_late(void *arg)
 }
 
 /* Returns 0 or -errno. */
-static int open_auth_desk(struct auth_threads *threads, const struct service *service)
+static int open_auth_desk(struct auth_threads *threads, struct job_pools *jobs, struct reactor *reactor)
 {
     const struct job_pool_maker maker = {.make = make_auth_pool, .is_late = is_auth_pool_late, .arg = threads};
     int rv = 0;
     if (threads->pool == NULL) {
         char err[64];                                                        /* only memory can be missing */
         const char *name = threads->hashes ? "passwords" : "password files"; /* those of workers begin with a number */
-        threads->jobs = service->board == NULL ? NULL : metrics_board_jobs(service->board);
-        rv = threads->jobs == NULL ? -ENOSYS
-                                   : job_pools_get(threads->jobs, name, &maker, &threads->pool, err, sizeof err);
+        threads->jobs = jobs;
+        rv = jobs == NULL ? -ENOSYS : job_pools_get(jobs, name, &maker, &threads->pool, err, sizeof err);
         threads->pool = rv < 0 ? NULL : threads->pool;
     }
     if (rv == 0 && threads->desk == NULL) {
-        rv = job_desk_open(&threads->desk, threads->pool, service->reactor);
+        rv = job_desk_open(&threads->desk, threads->pool, reactor);
         threads->desk = rv < 0 ? NULL : threads->desk;
     }
     return rv;
 }
 
-int auth_threads_submit(struct auth_threads *threads, const struct service *service, struct job *job)
+int auth_threads_submit(struct auth_threads *threads, struct job_pools *jobs, struct reactor *reactor, struct job *job)
 {
-    int rv = open_auth_desk(threads, service);
+    int rv = open_auth_desk(threads, jobs, reactor);
     return rv < 0 ? rv : job_submit(threads->desk, job);
 }
 

@@ -6,6 +6,7 @@
  * more is a line in the log, and the passwords stay as they were. */
 
 #include "http/rules/basic_auth.h"
+#include "http/metrics_board.h"
 
 #include "core/ascii.h"
 #include "core/crypt_calls.h"
@@ -271,6 +272,14 @@ static struct password_check *make_check(struct basic_auth *auth, const struct c
     return check;
 }
 
+/* Returns as auth_threads_submit(). */
+static int submit_check(const struct basic_auth *auth, struct auth_threads *threads, struct password_check *check)
+{
+    const struct service *service = auth->service;
+    struct job_pools *jobs = service->board == NULL ? NULL : metrics_board_jobs(service->board);
+    return auth_threads_submit(threads, jobs, service->reactor, &check->job);
+}
+
 /* Hashing. */
 
 static void run_check(struct job *job, void *arg, unsigned thread)
@@ -315,7 +324,7 @@ static enum rules_verdict hash_password(struct exchange *exchange, struct basic_
     }
     check->decoy = verdicts_number(auth->verdicts, credentials->name, credentials->name_len);
     check->exchange = exchange;
-    int rv = auth_threads_submit(&auth->hashers, auth->service, &check->job);
+    int rv = submit_check(auth, &auth->hashers, check);
     if (rv < 0) {
         password_check_destroy(check);
         return refuse_check(exchange, auth, rv);
@@ -390,7 +399,7 @@ static void on_looked(struct job *job)
 static int begin_look(struct basic_auth *auth, const struct credentials *credentials)
 {
     struct password_check *check = make_check(auth, credentials, run_look, on_looked);
-    int rv = check == NULL ? -ENOMEM : auth_threads_submit(&auth->lookers, auth->service, &check->job);
+    int rv = check == NULL ? -ENOMEM : submit_check(auth, &auth->lookers, check);
     if (rv < 0) {
         password_check_destroy(check);
     }

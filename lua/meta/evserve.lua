@@ -1391,6 +1391,21 @@ function app.hmac(digest, key, text) end
 ---@return boolean
 function app.equal(a, b) end
 
+---@class evserve.Password
+app.password = {}
+
+--- A hash of a password, to be stored in its place. It takes its time, and waits for a thread. Needs libcrypt.
+---@param password string at most 511 bytes
+---@param options { cost: integer? }? 1 to 9, default: 5; each step doubles time and memory
+---@return string
+function app.password.hash(password, options) end
+
+--- Whether a hash was made of that password: yescrypt, bcrypt, SHA-2, "$apr1$", "{SHA}" and "{SSHA}".
+---@param password string?
+---@param hash string
+---@return boolean
+function app.password.verify(password, hash) end
+
 ---@class evserve.SealTerms
 ---@field secret string|string[] 32 to 1,024 bytes each: the first one seals, each one opens
 ---@field purpose string? what is sealed for one purpose does not open for another

@@ -5,10 +5,12 @@ import hashlib
 import hmac
 import os
 import re
+import signal
 import time
 import unittest
 
-from lua_site import SiteCase
+import evtest
+from lua_site import EVSERVE, Client, SiteCase, script
 
 FUNCTIONS = r"""
 local function call(name, ...)
@@ -194,6 +196,127 @@ class Crypto(SiteCase):
             self.assertFalse(ok)
             if error is not None:
                 self.assertEqual(re.sub(r"^site\.lua:\d+: ", "", text), error)
+
+
+class Passwords(SiteCase):
+    SCRIPT = FUNCTIONS + r"""
+    local ok, at_start = pcall(app.password.hash, "secret", { cost = 1 })
+    local known = { "$apr1$abc12345$mlVwr7EkR7OwkOh/m4JoL1", "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=" }
+    local worker = app.worker("hasher.lua", { threads = 1 })
+    local function verify(password, hash) return app.password.verify(password, hash) end
+    app.get("/start", function() return at_start end)
+    app.get("/known", function()
+        return { verify("", known[1]), verify("x", known[1]), verify("secret", known[2]), verify("Secret", known[2]),
+                 verify(nil, known[2]), verify(("x"):rep(513), known[2]), verify("secret\0", known[2]) }
+    end)
+    app.get("/new", function(req)
+        local hash = app.password.hash("p\195\164ss", { cost = 1 })
+        return { hash, app.password.hash("p\195\164ss", { cost = 1 }), verify("p\195\164ss", hash), verify("pass", hash),
+                 verify("secret", at_start), worker.check("secret", at_start), verify("worker", worker.make()),
+                 coroutine.wrap(function() return app.password.verify("secret", app.password.hash("secret", { cost = 1 })) end)(),
+                 #app.password.hash(("x"):rep(511), { cost = 1 }) }
+    end)
+    local function try(fn, ...)
+        local ok, err = pcall(fn, ...)
+        return type(err) == "table" and err.status .. " " .. err.body or tostring(err)
+    end
+    app.get("/wrong", function()
+        local make, check = app.password.hash, app.password.verify
+        return { try(make), try(make, 5), try(make, "x", 5), try(make, "x", { costs = 5 }), try(make, "x", { cost = 0 }),
+                 try(make, "x", { cost = 10 }), try(make, "x", { cost = 1.5 }), try(make, ("x"):rep(512)), try(make, "a\0b"),
+                 try(check, "x"), try(check, 5, known[1]), try(check, "x", "clear"), try(check, "x", "$2y$99$x"),
+                 try(check, "x", known[1] .. "\0") }
+    end)
+    app.get("/crowd", { handler_timeout = "1m" }, function()
+        local tasks, made, refused, why = {}, 0, 0, ""
+        for i = 1, 400 do
+            tasks[i] = app.spawn(function()
+                local ok, err = pcall(app.password.hash, "x", { cost = 1 })
+                if ok then made = made + 1 else refused, why = refused + 1, err.status .. " " .. err.body end
+            end)
+        end
+        for _, task in ipairs(tasks) do task:wait() end
+        return { made = made, refused = refused, why = why }
+    end)
+    app.get("/slow", function() return tostring(verify("x", app.password.hash("x", { cost = 7 }))) end)
+    app.get("/hasty", { handler_timeout = "20ms" }, function() return app.password.hash("x", { cost = 8 }) end)
+    app.get("/ping", function() return "pong" end)
+    """
+    FILES = (("hasher.lua", '''local app = require "evserve"
+return {
+    check = function(password, hash) return app.password.verify(password, hash) end,
+    make = function() return app.password.hash("worker", { cost = 1 }) end,
+}
+'''),)
+
+    def setUp(self):
+        answer = self.ask("/start")
+        if "yescrypt" in answer.text or "libcrypt" in answer.text:
+            self.skipTest(answer.text)
+
+    def test_hashes_of_others(self):
+        self.assertEqual(self.ask("/known").json, [True, False, True, False, False, False, False])
+
+    def test_new_hashes(self):
+        first, second, *verdicts = self.ask("/new").json
+        for text in (first, second):
+            self.assertRegex(text, r"^\$y\$j75\$[./0-9A-Za-z]{22}\$[./0-9A-Za-z]{43}$")
+        self.assertNotEqual(first, second)
+        self.assertEqual(verdicts, [True, False, True, True, True, True, 73])
+
+    def test_mistakes_are_named(self):
+        expected = ("app.password.hash: the password: a string expected, got nil",
+                    "app.password.hash: the password: a string expected, got number",
+                    "app.password.hash: a table such as { cost = 5 } expected, got 5",
+                    'app.password.hash: unknown option "costs" (did you mean "cost"?)',
+                    *["app.password.hash: cost: a whole number from 1 to 9 expected"] * 3,
+                    *["400 a password has at most 511 bytes, and no NUL byte\n"] * 2,
+                    "app.password.verify: the hash: a string expected, got nil; for a name that nobody has, give the hash of "
+                    "any password, so that it takes as long",
+                    "app.password.verify: the password: a string expected, got number",
+                    "app.password.verify: the password is in clear text, or hashed in a way that is not known or not safe: "
+                    'make a hash with "htpasswd -B" or "openssl passwd -6"',
+                    "app.password.verify: the bcrypt hash is not whole: it has 60 characters",
+                    "app.password.verify: the hash has a NUL byte in it")
+        for text, error in zip(self.ask("/wrong").json, expected, strict=True):
+            self.assertEqual(re.sub(r"^site\.lua:\d+: ", "", text), error)
+
+    def test_a_full_queue_is_a_response(self):
+        result = self.ask("/crowd").json
+        self.assertGreaterEqual(result["made"], 256)
+        self.assertEqual(result["made"] + result["refused"], 400)
+        self.assertEqual(result["why"], "503 busy: too many passwords wait, try again later\n")
+        self.wait_for_log("app.password: a call is refused, as 256 passwords wait to be hashed already")
+
+    def test_others_are_served_meanwhile(self):
+        with Client(self.server) as slow:
+            slow.send("GET", "/slow")
+            self.assertEqual(self.ask("/ping").text, "pong")
+            self.assertEqual(slow.read().text, "true")
+
+    def test_a_deadline_and_a_client_that_leaves(self):
+        self.assertEqual(self.ask("/hasty").status, 503)
+        slow = Client(self.server)
+        slow.send("GET", "/slow")
+        slow.reset()
+        self.assertEqual(self.ask("/ping").text, "pong")
+
+    def test_reload_and_stop(self):
+        with script(self.SCRIPT, files=self.FILES) as path:
+            server = evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", "site.lua", cwd=os.path.dirname(path))
+            with server, Client(server) as first, Client(server) as second, Client(server) as third:
+                first.send("GET", "/slow")
+                evtest.wait_until_read(first.sock)
+                server.process.send_signal(signal.SIGHUP)
+                evtest.wait_until(lambda: any("reloaded" in line for line in server.lines), "a reload")
+                second.send("GET", "/slow")
+                evtest.wait_until_read(second.sock)
+                third.send("GET", "/slow")
+                evtest.wait_until_read(third.sock)
+                third.reset()
+                server.process.send_signal(signal.SIGTERM)
+                self.assertEqual((first.read().text, second.read().text), ("true", "true"))
+                self.assertEqual(server.process.wait(30), 0)
 
 
 if __name__ == "__main__":

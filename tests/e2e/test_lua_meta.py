@@ -45,6 +45,7 @@ class Names(SiteCase):
     local host = keys(app.host("example.org"))
     app.get("/app", function() return keys(app) end)
     app.get("/json", function() return keys(app.json) end)
+    app.get("/password", function() return keys(app.password) end)
     app.get("/stats", function() return keys(app.stats()) end)
     app.get("/group", function() return group end)
     app.get("/host", function() return host end)
@@ -91,6 +92,7 @@ class Names(SiteCase):
         self.assertEqual(self.live("group"), sorted(functions("group")))
         self.assertEqual(self.live("host"), sorted(functions("group") + functions("host")))
         self.assertEqual(self.live("json"), sorted(functions(r"app\.json")))
+        self.assertEqual(self.live("password"), sorted(functions(r"app\.password")))
 
     def test_objects(self):
         self.assertEqual(self.live("request"), sorted(functions("request") + fields("Request")))

@@ -172,6 +172,33 @@ static void comparison_sees_each_byte(void **state)
     assert_true(password_is_same("", "", 0));
 }
 
+static void new_hashes_are_verified(void **state)
+{
+    (void)state;
+    char longest[PASSWORD_NEW_MAX + 1] = "", text[PASSWORD_HASH_MAX], other[PASSWORD_HASH_MAX], err[256] = "";
+    int len = password_hash_make("secret", 6, 1, text, err, sizeof err);
+    if (len < 0) {
+        assert_true((len == -ELIBACC || len == -EIO) && strstr(err, "libcrypt") != NULL);
+        return;
+    }
+    assert_int_equal(len, strlen(text));
+    assert_memory_equal(text, "$y$j75$", 7);
+    assert_int_equal(password_hash_check(text, err, sizeof err), 0);
+    assert_int_equal(password_hash_verify(text, "secret", 6), 1);
+    assert_int_equal(password_hash_verify(text, "Secret", 6), 0);
+    assert_int_equal(password_hash_make("secret", 6, 2, other, err, sizeof err), len);
+    assert_memory_equal(other, "$y$j85$", 7);
+    assert_string_not_equal(text + 30, other + 30); /* another cost makes another hash */
+    memset(longest, 'x', PASSWORD_NEW_MAX);
+    assert_int_equal(password_hash_make(longest, PASSWORD_NEW_MAX, 1, text, err, sizeof err), len);
+    assert_int_equal(password_hash_verify(text, longest, PASSWORD_NEW_MAX), 1);
+    assert_int_equal(password_hash_verify(text, longest, PASSWORD_NEW_MAX - 1), 0);
+    fake_mem_fail_after(1, false);
+    assert_int_equal(password_hash_make("secret", 6, 1, text, err, sizeof err), -ENOMEM);
+    fake_mem_fail_after(0, false);
+    assert_int_equal(fake_mem_live(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +208,7 @@ int main(void)
         cmocka_unit_test(a_password_has_a_longest_length),
         cmocka_unit_test(no_memory_is_no_verdict),
         cmocka_unit_test(comparison_sees_each_byte),
+        cmocka_unit_test(new_hashes_are_verified),
     };
     return cmocka_run_group_tests_name("password_hash", tests, NULL, NULL);
 }

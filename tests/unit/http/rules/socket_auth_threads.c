@@ -4,9 +4,7 @@
 #include "core/job_pools.h"
 #include "core/reactor.h"
 #include "core/sys.h"
-#include "http/metrics_board.h"
 #include "http/rules/auth_threads.h"
-#include "http/service.h"
 #include "tests/lib/fake_mem.h"
 
 #include <errno.h>
@@ -21,8 +19,7 @@ enum { MORE = 16 };
 
 struct threads_scene {
     struct job_pools *pools;
-    struct metrics_board *board;
-    struct service service;
+    struct reactor *reactor;
     sem_t go, has_begun; /* what jobs wait for; one of them has begun */
     sem_t is_over;       /* the last thread has ended */
     int done;            /* jobs that were reported */
@@ -68,17 +65,13 @@ static int set_up(void **state)
     sem_init(&threads_scene.has_begun, 0, 0);
     sem_init(&threads_scene.is_over, 0, 0);
     assert_int_equal(job_pools_create(&threads_scene.pools), 0);
-    assert_int_equal(metrics_board_create(&threads_scene.board, 1, NULL), 0);
-    metrics_board_set_jobs(threads_scene.board, threads_scene.pools);
-    threads_scene.service.board = threads_scene.board;
-    return reactor_create(&threads_scene.service.reactor, NULL);
+    return reactor_create(&threads_scene.reactor, NULL);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    reactor_destroy(threads_scene.service.reactor);
-    metrics_board_destroy(threads_scene.board);
+    reactor_destroy(threads_scene.reactor);
     job_pools_release(threads_scene.pools, forget_pools, NULL);
     while (sem_wait(&threads_scene.is_over) != 0) { /* threads that were left behind */
     }
@@ -96,7 +89,7 @@ static void fill(struct auth_threads *threads, struct job *jobs, unsigned busy, 
 {
     for (unsigned i = 0; i < busy + waiting; i++) {
         jobs[i] = auth_job();
-        assert_int_equal(auth_threads_submit(threads, &threads_scene.service, &jobs[i]), 0);
+        assert_int_equal(auth_threads_submit(threads, threads_scene.pools, threads_scene.reactor, &jobs[i]), 0);
         if (i < busy) {
             while (sem_wait(&threads_scene.has_begun) != 0) {
             }
@@ -112,19 +105,21 @@ static void so_many_hashes_wait_and_not_one_more(void **state)
     struct job more = auth_job(), look = auth_job();
     unsigned count = hashers() + AUTH_HASHES_WAITING;
     fill(&first, jobs, hashers(), AUTH_HASHES_WAITING);
-    assert_int_equal(auth_threads_submit(&first, &threads_scene.service, &more), -EAGAIN);
-    assert_int_equal(auth_threads_submit(&second, &threads_scene.service, &more), -EAGAIN); /* the pool is shared */
-    assert_int_equal(auth_threads_submit(&looker, &threads_scene.service, &look), 0);       /* this one is another */
+    assert_int_equal(auth_threads_submit(&first, threads_scene.pools, threads_scene.reactor, &more), -EAGAIN);
+    assert_int_equal(auth_threads_submit(&second, threads_scene.pools, threads_scene.reactor, &more),
+                     -EAGAIN); /* the pool is shared */
+    assert_int_equal(auth_threads_submit(&looker, threads_scene.pools, threads_scene.reactor, &look),
+                     0); /* this one is another */
     for (unsigned i = 0; i < count + 1; i++) {
         sem_post(&threads_scene.go);
     }
     while (threads_scene.done < (int)count + 1) {
-        assert_true(reactor_run_once(threads_scene.service.reactor, 10000) >= 0);
+        assert_true(reactor_run_once(threads_scene.reactor, 10000) >= 0);
     }
-    assert_int_equal(auth_threads_submit(&second, &threads_scene.service, &more), 0);
+    assert_int_equal(auth_threads_submit(&second, threads_scene.pools, threads_scene.reactor, &more), 0);
     sem_post(&threads_scene.go);
     while (threads_scene.done < (int)count + 2) {
-        assert_true(reactor_run_once(threads_scene.service.reactor, 10000) >= 0);
+        assert_true(reactor_run_once(threads_scene.reactor, 10000) >= 0);
     }
     auth_threads_close(&first);
     auth_threads_close(&second);
@@ -149,19 +144,17 @@ static void without_pools_or_memory_there_are_no_threads(void **state)
     (void)state;
     struct auth_threads threads = {.hashes = true};
     struct job job = auth_job();
-    threads_scene.service.board = NULL;
-    assert_int_equal(auth_threads_submit(&threads, &threads_scene.service, &job), -ENOSYS);
-    threads_scene.service.board = threads_scene.board;
+    assert_int_equal(auth_threads_submit(&threads, NULL, threads_scene.reactor, &job), -ENOSYS);
     int rv = -ENOMEM;
     for (uint64_t n = 1; rv == -ENOMEM; n++) {
         fake_mem_fail_after(n, false);
-        rv = auth_threads_submit(&threads, &threads_scene.service, &job);
+        rv = auth_threads_submit(&threads, threads_scene.pools, threads_scene.reactor, &job);
         fake_mem_fail_after(0, false);
     }
     assert_int_equal(rv, 0);
     sem_post(&threads_scene.go);
     while (threads_scene.done == 0) {
-        assert_true(reactor_run_once(threads_scene.service.reactor, 10000) >= 0);
+        assert_true(reactor_run_once(threads_scene.reactor, 10000) >= 0);
     }
     auth_threads_close(&threads);
 }
