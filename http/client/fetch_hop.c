@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "core/outbound.h"
+#include "core/reactor.h"
 #include "core/tls_client_context.h"
 #include "http/client/fetch_content.h"
 #include "http/client/fetch_kept.h"
@@ -180,6 +181,13 @@ static enum fetch_reply_verdict take_break(struct fetch *fetch, int error)
     return REPLY_MALFORMED;
 }
 
+/* Whether what came on a kept connection is no response: the reactor knew of it before the request was sent. */
+static bool came_unasked(const struct fetch *fetch)
+{
+    return fetch->reused > 0 && !fetch->reply.has_bytes &&
+           fetch->taken_turn == reactor_counts(fetch->outbound->links.reactor).ticks;
+}
+
 /* Receive what is there, as far as there is room for it. REPLY_CUT: this connection is done with. */
 static enum fetch_reply_verdict receive_response(struct fetch *fetch)
 {
@@ -202,6 +210,9 @@ static enum fetch_reply_verdict receive_response(struct fetch *fetch)
         }
         if (len == -EAGAIN) {
             return REPLY_MORE;
+        }
+        if (len > 0 && came_unasked(fetch) && retry(fetch)) {
+            return REPLY_CUT;
         }
         enum fetch_reply_verdict verdict = len > 0 ? fetch_take_bytes(fetch, data, (size_t)len)
                                                    : take_break(fetch, (int)len);
@@ -407,6 +418,7 @@ static bool reuse_link(struct fetch *fetch)
     }
     link_set_user(fetch->link, &fetch_link_user, fetch);
     fetch->stage = FETCH_WORKS;
+    fetch->taken_turn = reactor_counts(fetch->outbound->links.reactor).ticks;
     bool is_full = send_request(fetch);
     if (fetch->is_send_broken ||
         link_want(fetch->link, (unsigned)REACTOR_READABLE | (is_full ? REACTOR_WRITABLE : 0)) < 0) {

@@ -62,6 +62,7 @@ struct fetch {
     uint64_t max_body;            /* of content; UINT64_MAX: no limit */
     size_t max_head;
     uint32_t timeout_ms, connect_timeout_ms;
+    uint64_t taken_turn;    /* of the reactor, when a kept link was taken; else 0 */
     unsigned reused;        /* how often link was used before */
     unsigned redirects;     /* that were followed */
     unsigned redirects_max; /* that may be */

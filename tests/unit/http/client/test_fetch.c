@@ -133,6 +133,35 @@ static void a_kept_connection_costs_a_send_and_a_receive(void **state)
     assert_int_equal(fake_sys_count(FAKE_SENDV) + fake_sys_count(FAKE_SOCKET) + count_epoll_changes(), 0);
 }
 
+static void begin_in_turn(struct reactor *reactor, uint64_t timer, void *arg)
+{
+    (void)reactor;
+    (void)timer;
+    (void)arg;
+    assert_int_equal(begin((struct fetch_request){0}), FETCH_SUCCESS);
+}
+
+static void what_came_before_the_request_is_not_its_response(void **state)
+{
+    (void)state;
+    assert_int_equal(begin((struct fetch_request){0}), FETCH_SUCCESS);
+    turns(2);
+    fake_peer_send_text(scene.peer, HELLO);
+    turns(2);
+    end();
+    struct fake_peer *former = scene.peer;
+    assert_true(reactor_set_timeout(scene.reactor, 1, begin_in_turn, NULL) != 0);
+    fake_peer_send_text(former, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    advance_ms(1); /* timers come first */
+    assert_int_equal(scene.ends, 0);
+    assert_true(fake_peer_saw_close(former));
+    turns(2);
+    fake_peer_send_text(scene.peer, HELLO);
+    turns(2);
+    assert_int_equal(fetch_response(scene.fetch)->status, 200);
+    end();
+}
+
 static void assert_timed_out(const char *why)
 {
     assert_int_equal(scene.ends, 1);
@@ -393,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_kept_connection_costs_a_send_and_a_receive, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_came_before_the_request_is_not_its_response, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_request_has_one_host, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_wait_has_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_streamed_response_may_last_but_not_be_silent, set_up, tear_down),
