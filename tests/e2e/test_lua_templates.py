@@ -313,12 +313,13 @@ class Pages(SiteCase):
         ("text.html", '{% local part = tostring(include("sub/foot.html", { title = "<" })) %}{{ #part }}{{ part }}'),
         ("big.html", "<table>\n{% for i = 1, count do %}\n<tr><td>{{ i }}\n{% end %}\n</table>\n"),
         ("waits.html", "a\n{% flush() %}\n{% wait() %}\nb"),
+        ("endless.html", "{% while true do %}<p>{{ tick() }}{% end %}"),
         ("values.html", "{{ table }}{{ v.x }}{{ set }}"),
         ("int.html", "{{ v }}"),
     ]
     SCRIPT = r"""
     local pages = {}
-    for name in ("page code branches wrong deeper table json call attribute text big waits values int"):gmatch("%a+") do
+    for name in ("page code branches wrong deeper table json call attribute text big waits values int endless"):gmatch("%a+") do
         pages[name] = app.template(name .. ".html")
     end
     app.get("/page", function(req)
@@ -338,6 +339,10 @@ class Pages(SiteCase):
         return req.query.whole and page(values) or page:stream(values)
     end)
     app.get("/waits", function() return pages.waits:stream { wait = function() app.sleep "1ms" end } end)
+    local ticks = 0
+    local function tick() ticks = ticks + 1 return ("x"):rep(1000) end
+    app.get("/endless", function() return pages.endless:stream { tick = tick } end)
+    app.get("/ticks", function() return { ticks } end)
     app.get("/fails", function() return pages.wrong:stream() end)
     app.get("/values", function()
         local meta = { __index = function() return "meta" end }
@@ -406,6 +411,18 @@ class Pages(SiteCase):
         whole, streamed = self.ask("/big?count=1000&whole=1"), self.ask("/big?count=1000")
         self.assertEqual(whole.body, streamed.body)
         self.assertNotIn("content-length", streamed.headers)
+
+    def test_the_client_leaves(self):
+        with Client(self.server) as client:
+            client.send("GET", "/endless")
+            self.assertIn(b"200 OK", client.sock.recv(4096))
+        ticks = []
+
+        def is_over():
+            ticks.append(self.ask("/ticks").json[0])
+            return len(ticks) > 1 and ticks[-1] == ticks[-2] > 0
+        evtest.wait_until(is_over, "the end of the page")
+        self.assertEqual(self.log_count("error.*/endless"), 0)
 
     def test_a_large_page_takes_little_memory(self):
         before = self.ask("/memory").json["kib"]
