@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #ifdef EVSERVE_HAS_TLS
@@ -64,31 +65,55 @@ int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, con
     return 0;
 }
 
+enum { HKDF_HASH = 32 }; /* bytes of SHA-256 */
+
+struct hkdf_part {
+    const void *bytes;
+    size_t len;
+};
+
+/* HMACs one after the other with one context, since fetching the algorithm takes longer than what is computed here. */
+static bool hkdf_step(EVP_MAC_CTX *ctx, const OSSL_PARAM *params, const void *key, size_t key_len,
+                      const struct hkdf_part *parts, size_t count, unsigned char out[HKDF_HASH])
+{
+    static const unsigned char zeros[HKDF_HASH];
+    size_t len;
+    bool is_done = EVP_MAC_init(ctx, key_len > 0 ? key : zeros, key_len > 0 ? key_len : sizeof zeros, params) == 1;
+    for (size_t i = 0; i < count && is_done; i++) {
+        is_done = EVP_MAC_update(ctx, parts[i].bytes, parts[i].len) == 1;
+    }
+    return is_done && EVP_MAC_final(ctx, out, &len, HKDF_HASH) == 1;
+}
+
 int tls_digest_hkdf(const void *secret, size_t secret_len, const void *salt, size_t salt_len, const void *info,
                     size_t info_len, unsigned char *out, size_t out_len, char *err, size_t errlen)
 {
-    enum { HASH = 32 };                                       /* bytes of SHA-256 */
-    unsigned char key[TLS_DIGEST_MAX], block[TLS_DIGEST_MAX]; /* what RFC 5869 calls PRK and T(n) */
-    unsigned char input[HASH + TLS_HKDF_INFO_MAX + 1];        /* T(n - 1), info, n */
-    unsigned len;
-    assert(out_len <= TLS_HKDF_MAX && info_len <= TLS_HKDF_INFO_MAX);
-    int rv = tls_digest_hmac(TLS_DIGEST_SHA256, salt, salt_len, secret, secret_len, key, &len, err, errlen);
-    size_t before = 0; /* bytes of T(n - 1) in input */
-    unsigned char number = 1;
-    for (size_t done = 0; rv == 0 && done < out_len; done += HASH, number++) {
-        memcpy(input, block, before);
-        memcpy(input + before, info, info_len);
-        input[before + info_len] = number;
-        rv = tls_digest_hmac(TLS_DIGEST_SHA256, key, HASH, input, before + info_len + 1, block, &len, err, errlen);
-        before = HASH;
-        if (rv == 0) {
-            memcpy(out + done, block, out_len - done < HASH ? out_len - done : HASH);
+    unsigned char key[HKDF_HASH], block[HKDF_HASH], number = 0; /* what RFC 5869 calls PRK, T(n) and n */
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_end()};
+    const struct hkdf_part extract = {secret, secret_len};
+    const struct hkdf_part expand[] = {{block, HKDF_HASH}, {info, info_len}, {&number, 1}};
+    assert(out_len <= TLS_HKDF_MAX);
+    int rv = tls_digest_load(err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *ctx = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
+    bool is_done = ctx != NULL && hkdf_step(ctx, params, salt, salt_len, &extract, 1, key);
+    for (size_t done = 0; is_done && done < out_len; done += HKDF_HASH) {
+        size_t skipped = number++ == 0 ? 1 : 0; /* T(0) is empty */
+        is_done = hkdf_step(ctx, NULL, key, HKDF_HASH, expand + skipped, 3 - skipped, block);
+        if (is_done) {
+            memcpy(out + done, block, out_len - done < HKDF_HASH ? out_len - done : HKDF_HASH);
         }
     }
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(mac);
     explicit_bzero(key, sizeof key);
     explicit_bzero(block, sizeof block);
-    explicit_bzero(input, sizeof input);
-    return rv;
+    return is_done ? 0 : complain_of_digest(err, errlen);
 }
 
 #else

@@ -23,7 +23,7 @@ int tls_digest_hmac(enum tls_digest digest, const void *key, size_t key_len, con
 
 /* Derive out_len bytes, at most TLS_HKDF_MAX, from a secret: HKDF (RFC 5869) with SHA-256. What differs in salt or info
  * differs in every byte. */
-enum { TLS_HKDF_MAX = 64, TLS_HKDF_INFO_MAX = 512 }; /* bytes that are derived, and of info */
+enum { TLS_HKDF_MAX = 64 };
 int tls_digest_hkdf(const void *secret, size_t secret_len, const void *salt, size_t salt_len, const void *info,
                     size_t info_len, unsigned char *out, size_t out_len, char *err, size_t errlen);
 

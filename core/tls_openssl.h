@@ -157,7 +157,14 @@ extern struct tls_openssl tls_openssl;
 #define EVP_DigestInit_ex        tls_openssl.EVP_DigestInit_ex
 #define EVP_DigestUpdate         tls_openssl.EVP_DigestUpdate
 #define EVP_EncodeBlock          tls_openssl.EVP_EncodeBlock
+#define EVP_MAC_CTX_free         tls_openssl.EVP_MAC_CTX_free
+#define EVP_MAC_CTX_new          tls_openssl.EVP_MAC_CTX_new
 #define EVP_MAC_CTX_set_params   tls_openssl.EVP_MAC_CTX_set_params
+#define EVP_MAC_fetch            tls_openssl.EVP_MAC_fetch
+#define EVP_MAC_final            tls_openssl.EVP_MAC_final
+#define EVP_MAC_free             tls_openssl.EVP_MAC_free
+#define EVP_MAC_init             tls_openssl.EVP_MAC_init
+#define EVP_MAC_update           tls_openssl.EVP_MAC_update
 #define EVP_MD_CTX_free          tls_openssl.EVP_MD_CTX_free
 #define EVP_MD_CTX_new           tls_openssl.EVP_MD_CTX_new
 #define EVP_PKEY_Q_keygen        tls_openssl.EVP_PKEY_Q_keygen

@@ -226,6 +226,34 @@ static void allocations_while_it_loads_may_fail(void **state)
     }
 }
 
+/* The functions of lua/bind_crypto.c, bind_seal.c and bind_password.c; "{SHA}" needs no libcrypt. */
+#define SECRETS                                                                                                        \
+    "local app = require 'evserve'\n"                                                                                  \
+    "local terms = { secret = ('s'):rep(32) }\n"                                                                       \
+    "app.after(0, function()\n"                                                                                        \
+    "    local hash = '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ='\n"                                                           \
+    "    local right, wrong = app.password.verify('secret', hash), app.password.verify('Secret', hash)\n"              \
+    "    local task = app.spawn(function() return app.password.verify('secret', hash) end)\n"                          \
+    "    app.sleep(1)\n"                                                                                               \
+    "    task:cancel()\n"                                                                                              \
+    "    local has_tls, sealed = pcall(app.seal, app.base64(app.random(3000)), terms)\n"                               \
+    "    local text = has_tls and app.open(sealed, terms) or ('x'):rep(4000)\n"                                        \
+    "    app.log('info', 'done ', right, ' ', wrong, ' ', #text, ' ', #app.hex_decode(app.hex(app.uuid())))\n"         \
+    "end)\n"
+
+static void memory_may_fail_in_what_handles_secrets(void **state)
+{
+    (void)state;
+    begin_with(SECRETS);
+    run_worker_scene();
+    close_worker_scene();
+    if (strstr(worker_scene.logged, "done  true   false   4000   36") == NULL) {
+        fail_msg("%s", worker_scene.logged);
+    }
+    for (uint64_t n = 1; fail_day(n, false); n++) {
+    }
+}
+
 #define SLOW(timeout)                                                                                                  \
     "local app = require 'evserve'\n"                                                                                  \
     "local m = app.worker('m.lua', { threads = 1, queue = 8, timeout = '" timeout "' })\n"                             \
@@ -286,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORKER_TEST(day_passes),
         WORKER_TEST(each_allocation_of_a_call_may_fail),
+        WORKER_TEST(memory_may_fail_in_what_handles_secrets),
         WORKER_TEST(allocations_while_it_loads_may_fail),
         WORKER_TEST(late_calls_end_and_their_thread_goes_on),
         WORKER_TEST(script_that_ends_leaves_its_calls_behind),
