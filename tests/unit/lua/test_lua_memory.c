@@ -571,7 +571,7 @@ static void no_finalizer_runs_while_a_request_object_is_made(void **state)
                                           "app.get('/restart', function() restart() return 'x' end)\n"
                                           "app.get('/ended', function() return ended > 1000 and 'many' or 'few' end)\n",
                                           add_restart);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 4000; i++) {
         struct fake_peer *peer = ask(scene, i % 10 == 0 ? "/make" : "/restart");
         assert_true(got(peer, "\r\n\r\nx"));
         fake_peer_close(peer);
