@@ -188,7 +188,7 @@ struct evs_route {
     /* Responds to the request, at once or later (see "Reading a request"). */
     void (*serve)(evs_request *request, void *arg);
     void *arg;      /* passed to serve */
-    unsigned flags; /* EVS_STREAM_BODY, EVS_HALF_CLOSE, EVS_NO_ACCESS_LOG and EVS_METRICS, joined by |, or 0 */
+    unsigned flags; /* EVS_STREAM_BODY and others below, joined by |, or 0 */
 
     const struct evs_limits *limits; /* limits of this route, which evserve_start() copies; NULL: the server's */
 };
@@ -209,7 +209,16 @@ enum {
 
     /* serve calls evs_metrics(), so requests are to be counted by route. A route whose serve is evs_metrics itself does
      * not need this flag. */
-    EVS_METRICS = 8
+    EVS_METRICS = 8,
+
+    /* For a path that ends in *rest: the route comes before all static files. Without this flag, a file that exists is
+     * served in its place, if the route is for all paths ("/ *rest") or the prefix of the file's mount is longer than the
+     * text before the "*". The documentation of Lua describes the order under "Who answers". */
+    EVS_BEFORE_FILES = 16,
+
+    /* For a path that is nothing but "/ *rest": all paths exist, so other methods than those of the route get 405.
+     * Without this flag they get 404, unless other routes have the path. */
+    EVS_OWNS_PATHS = 32
 };
 
 /* ---- Static files ---- */

@@ -214,6 +214,20 @@ static enum route_verdict try_other_slash(struct exchange *exchange, unsigned me
     return ROUTE_NOT_FOUND;
 }
 
+/* The route ends in a rest, so files may come before it: those that exist. */
+__attribute__((noinline)) static void set_files_or_route(struct exchange *exchange)
+{
+    const struct route *route = exchange->match.route;
+    const struct static_mounts *mounts = exchange->vhost->mounts;
+    bool is_read = exchange->head.method == METHOD_GET || exchange->head.method == METHOD_HEAD;
+    if (is_read && static_mounts_cover_from(mounts, exchange->path, exchange->path_len, route->after_files - 1U)) {
+        exchange->match.allowed = 0;
+        set_handler(exchange, &exchange->service->files_first, SERIES_FILES);
+    } else {
+        set_handler(exchange, route->handler, route->series);
+    }
+}
+
 /* Inlined, since each request comes here. */
 __attribute__((always_inline)) static inline void route_request(struct exchange *exchange)
 {
@@ -225,8 +239,11 @@ __attribute__((always_inline)) static inline void route_request(struct exchange 
         verdict = try_other_slash(exchange, method);
     }
     if (verdict == ROUTE_FOUND) {
-        if (exchange->match.route != NULL) {
-            set_handler(exchange, exchange->match.route->handler, exchange->match.route->series);
+        const struct route *route = exchange->match.route;
+        if (route != NULL && route->after_files != 0) {
+            set_files_or_route(exchange);
+        } else if (route != NULL) {
+            set_handler(exchange, route->handler, route->series);
         }
         return;
     }
@@ -272,9 +289,14 @@ void dispatch_go_on(struct exchange *exchange)
 
 void dispatch_resume(struct exchange *exchange)
 {
+    bool is_routed = exchange->handler == &exchange->service->files_first; /* and there was no such file */
     exchange->hold = HOLD_NONE;
     exchange->handler = NULL;
     exchange->is_served = false;
+    if (is_routed) {
+        set_handler(exchange, exchange->match.route->handler, exchange->match.route->series);
+        return;
+    }
     if (rules_decide_on(exchange, exchange->vhost->rules) || ask_before(exchange)) {
         return;
     }

@@ -48,7 +48,8 @@ enum request_id_kind {
 enum exchange_hold {
     HOLD_NONE,  /* no rule does */
     HOLD_WAITS, /* one does: exchange->handler stands for it */
-    HOLD_OVER,  /* dispatch_go_on() was called: the framing calls dispatch_resume() in this tick */
+    HOLD_OVER,  /* dispatch_go_on() was called, or there was no file that comes before the route: the framing calls
+                 * dispatch_resume() in this tick */
 };
 
 enum { LISTENER_NONE = -1 }; /* in place of the index of a listener: of server_adopt() */

@@ -50,6 +50,17 @@ void no_route_refuse(struct exchange *exchange, int status)
     }
 }
 
+bool no_route_go_on(struct exchange *exchange)
+{
+    if (exchange->handler != &exchange->service->files_first) {
+        return false;
+    }
+    response_clear_fields(exchange);
+    exchange->hold = HOLD_OVER;
+    exchange_resume(exchange);
+    return true;
+}
+
 bool no_route_ask_host(struct exchange *exchange)
 {
     const struct handler *handler = &exchange->service->not_found_handler;

@@ -25,4 +25,8 @@ bool no_route_serve(struct exchange *exchange, int status);
  * handler of static files calls this in its own place. */
 bool no_route_ask_host(struct exchange *exchange);
 
+/* Files came before a route, and there is none: it is the route's turn, soon. Returns false with nothing done if there is
+ * no such route. The handler of static files calls this instead of responding. */
+bool no_route_go_on(struct exchange *exchange);
+
 #endif

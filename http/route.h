@@ -24,14 +24,20 @@ struct route {
     const char *param_names[ROUTE_PARAMS_MAX]; /* in order of appearance; the rest's name too */
     uint8_t param_count;                       /* of param_names */
     uint16_t series;                           /* its number in http/metrics_counts.h; 0 without metrics */
+
+    /* Of literal text and a rest: 1 + the least length of the prefix of a mount whose files come first. For all paths
+     * ("/ *path" without the blank) they are those of all mounts, otherwise of those with a longer prefix than the
+     * route's text. 0: the route comes before all files. */
+    uint16_t after_files;
 };
 
 enum route_verdict {
     ROUTE_FOUND,
     ROUTE_NOT_ALLOWED, /* the path exists with other methods, which are in allowed. The verdict for OPTIONS without a
                         * route of its own, too: the caller responds with allowed instead of 405. */
-    ROUTE_NOT_FOUND,   /* no pattern fits, or only patterns for OPTIONS alone: "OPTIONS / *path" (without the blank) is
-                        * for the preflights of CORS, and does not mean that a path exists */
+    ROUTE_NOT_FOUND,   /* no pattern fits, or only some that do not mean that the path exists: those for all paths,
+                        * such as "/ *path" (without the blank), unless the handler says so, and those for OPTIONS
+                        * alone, which are for the preflights of CORS */
 };
 
 struct route_match {

@@ -11,6 +11,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "http/handler.h"
 #include "http/route_pattern.h"
 #include "http/route_tree.h"
 #include "http/words.h"
@@ -47,6 +48,18 @@ void router_destroy(struct router *router)
     }
 }
 
+/* struct route.after_files of a pattern. */
+static uint16_t find_after_files(const struct route_pattern *pattern, const struct handler *handler)
+{
+    const struct route_piece *first = &pattern->pieces[0];
+    bool is_plain = pattern->piece_count == 2 && pattern->pieces[1].kind == PIECE_REST;
+    if (!is_plain || handler->before_files) {
+        return 0;
+    }
+    const char *slash = memrchr(first->text, '/', first->len);
+    return (uint16_t)(slash == first->text ? 1 : slash - first->text + 2);
+}
+
 int router_add(struct router *router, uint64_t methods, const char *pattern, const struct handler *handler,
                const char *where, char *err, size_t errlen)
 {
@@ -62,7 +75,11 @@ int router_add(struct router *router, uint64_t methods, const char *pattern, con
     }
     struct route_pattern parsed;
     int rv = route_pattern_parse(&parsed, pattern, route.where, err, errlen);
-    return rv < 0 ? rv : route_tree_add(&router->tree, &parsed, &route, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
+    route.after_files = find_after_files(&parsed, handler);
+    return route_tree_add(&router->tree, &parsed, &route, err, errlen);
 }
 
 /* A match in progress. */
@@ -105,14 +122,16 @@ static const struct route *node_route(const struct route_node *node, unsigned me
     return &entry->route;
 }
 
-/* All methods at a node, including those with names. */
+/* All methods at a node that a path has whose end it is, including those with names. A route for preflights, perhaps
+ * of all paths, does not mean that the path exists; nor does a route for all paths that does not say so. */
 static uint64_t node_methods(const struct route_node *node)
 {
     uint64_t methods = 0;
+    bool is_for_all = node->piece.kind == PIECE_REST && node->entries->route.pattern[1] == '*';
     for (const struct route_entry *entry = node->entries; entry != NULL; entry = entry->next) {
-        methods |= entry->route.methods;
+        methods |= is_for_all && !entry->route.handler->owns_paths ? 0 : entry->route.methods;
     }
-    return methods;
+    return methods == METHOD_BIT(METHOD_OPTIONS) || methods == 0 ? 0 : methods | METHOD_BIT(METHOD_OPTIONS);
 }
 
 /* The literal child with which the rest of a path continues, or NULL. */
@@ -204,9 +223,8 @@ static bool match_end(const struct route_node *node, unsigned method, struct rou
         return false;
     }
     match->route = node_route(node, method);
-    if (match->route == NULL &&
-        node->methods != 1U << METHOD_OPTIONS) { /* else the route is for preflights, perhaps of all paths */
-        match->allowed |= node_methods(node) | METHOD_BIT(METHOD_OPTIONS);
+    if (match->route == NULL) {
+        match->allowed |= node_methods(node);
     }
     return match->route != NULL;
 }

@@ -15,8 +15,10 @@ void service_init(struct service *service, struct reactor *reactor, struct site 
         .site = site,
         .log = log,
         .static_handler = *static_handler,
+        .files_first = *static_handler,
         .date_s = -1,
     };
+    service->files_first.body_mode = BODY_UNDECIDED; /* the route may want it */
     service_note_first(service);
 }
 

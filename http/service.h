@@ -105,6 +105,7 @@ struct service {
     const struct log *log;            /* borrowed, may be NULL */
     struct server_hooks hooks;        /* of the host; all NULL without any */
     struct handler static_handler;    /* serves the site's mounts: a copy */
+    struct handler files_first;       /* the same, where files come before a route: its turn is next */
     struct handler before_handler;    /* of exchanges that hooks.before takes; it is never called */
     struct handler not_found_handler; /* calls hooks.not_found; serve is NULL without one */
     struct access_log *access;        /* borrowed: a line for each response; NULL: none are written */

@@ -280,6 +280,9 @@ static void answer_without_file(const struct visit *visit, const struct target *
         representation_answer(exchange, visit->mount, choose_representation(visit, fallback, file), NULL);
         return;
     }
+    if (representation_status(error) == 404 && no_route_go_on(exchange)) {
+        return;
+    }
     if (representation_status(error) == 404 && get_named(visit, &visit->mount->root, settings->not_found, &file) == 0) {
         answer_not_found(exchange, visit->mount, file);
         return;

@@ -295,6 +295,12 @@ struct mount *static_mounts_search(const struct static_mounts *mounts, const cha
     return best;
 }
 
+bool static_mounts_cover_from(const struct static_mounts *mounts, const char *path, size_t len, size_t min_len)
+{
+    const struct mount *mount = static_mounts_find(mounts, path, len);
+    return mount != NULL && mount->prefix_len >= min_len;
+}
+
 void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange)
 {
     mount_add_fields(exchange, static_mounts_find(mounts, exchange->path, exchange->path_len));

@@ -86,6 +86,9 @@ static inline bool static_mounts_cover(const struct static_mounts *mounts, const
     return static_mounts_top_covers(mounts, path, len) || static_mounts_search(mounts, path, len) != NULL;
 }
 
+/* Whether the mount that covers path, if one does, has a prefix of at least min_len bytes ("/" has none). */
+bool static_mounts_cover_from(const struct static_mounts *mounts, const char *path, size_t len, size_t min_len);
+
 /* Add the fields of the mount that covers exchange->path to a response that is not made of a file. */
 void static_mounts_add_fields_of_path(const struct static_mounts *mounts, struct exchange *exchange);
 

@@ -69,10 +69,14 @@ static const char route_jit[] = "jit";
 static const char route_half_close[] = "half_close";
 static const char route_finish[] = "finish";
 static const char route_access_log[] = "access_log";
+static const char route_before_files[] = "before_files";
+static const char route_owns_paths[] = "owns_paths";
 
 /* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
 {
+    static const char *const others[] = {route_cpu,        route_jit,          route_half_close, route_finish,
+                                         route_access_log, route_before_files, route_owns_paths};
     int count = 0;
     lua_newtable(L);
     for (size_t i = 0; i < limit_table_len; i++) {
@@ -81,16 +85,10 @@ static int app_route_names(lua_State *L)
             lua_rawseti(L, -2, ++count);
         }
     }
-    lua_pushstring(L, route_cpu);
-    lua_rawseti(L, -2, ++count);
-    lua_pushstring(L, route_jit);
-    lua_rawseti(L, -2, ++count);
-    lua_pushstring(L, route_half_close);
-    lua_rawseti(L, -2, ++count);
-    lua_pushstring(L, route_finish);
-    lua_rawseti(L, -2, ++count);
-    lua_pushstring(L, route_access_log);
-    lua_rawseti(L, -2, ++count);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        lua_pushstring(L, others[i]);
+        lua_rawseti(L, -2, ++count);
+    }
     return 1;
 }
 
@@ -187,6 +185,8 @@ void bind_take_route_options(lua_State *L, int index, const char *what, struct l
     lua_getfield(L, index, route_access_log);
     route->handler.is_unlogged = !lua_isnil(L, -1) && !take_route_flag(L, index, what, route_access_log);
     lua_pop(L, 1);
+    route->handler.before_files = take_route_flag(L, index, what, route_before_files);
+    route->handler.owns_paths = take_route_flag(L, index, what, route_owns_paths);
     take_route_name(L, index, route);
 }
 

@@ -380,7 +380,8 @@ static enum step process_request(struct h1 *h1)
         mark_late(exchange);
         break;
     case RESPONSE_NONE:
-        return exchange->is_served ? STEP_WAIT : STEP_ON; /* its handler has left it to another: http/refusal.h */
+        /* Its handler may have left it to another: http/refusal.h, no_route_go_on(). */
+        return exchange->is_served && exchange->hold != HOLD_OVER ? STEP_WAIT : STEP_ON;
     }
     return STEP_WAIT;
 }

@@ -344,6 +344,8 @@ function timer:cancel() end
 ---@field access_log? boolean false: its requests are not in the access log
 ---@field finish? boolean a handler runs to its end even if its client leaves
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
+---@field before_files? boolean a route that ends in *rest comes before all files
+---@field owns_paths? boolean a route for all paths: other methods get a 405 instead of a 404
 ---@field name? string the route's name for app.url
 
 ---@class evserve.StaticOptions

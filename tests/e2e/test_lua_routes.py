@@ -433,6 +433,63 @@ class PassedOn(SiteCase):
                 self.assertEqual((answer.status, answer.headers.get("allow")), (404, None))
 
 
+class RoutesForAllPaths(SiteCase):
+    """Files come before a route for all paths, and such a route does not make other methods 405."""
+
+    SCRIPT = r"""
+    app.static("/", "files")
+    app.static("/app", "files", { fallback = "a.txt" })
+    app.static("/guarded/inner", "files")
+    app.get("/exact", function() return "a route" end)
+    app.get("/guarded/*path", function(req) return "guard of " .. req.params.path end)
+    app.get("/*path", function(req) return "all: " .. req.params.path .. " " .. #req.body end)
+    local own = app.host("own.test")
+    own.static("/files", "files")
+    own.get("/*path", { before_files = true, owns_paths = true }, function(req) return "own: " .. req.params.path end)
+    local other = app.host("other.test")
+    other.get("/*path", function() return "x" end)
+    other.post("/form", function() return "y" end)
+    """
+    FILES = (("files/a.txt", "file\n"), ("files/sub/index.html", "index\n"), ("files/exact", "hidden\n"),
+             ("files/x", "guarded\n"))
+
+    def test_files_that_exist_come_first(self):
+        for target, text in (("/a.txt", "file\n"), ("/sub/", "index\n"), ("/exact", "a route"),
+                             ("/none", "all: none 0"), ("/sub/none", "all: sub/none 0"), ("/", "all:  0"),
+                             ("/app/none", "file\n"), ("/guarded/x", "guard of x"), ("/guarded/inner/x", "guarded\n"),
+                             ("/guarded/inner/none", "guard of inner/none"), ("/.hidden", "all: .hidden 0")):
+            self.assertEqual(self.ask(target).text, text, target)
+        self.assertEqual(self.ask("/sub").headers["location"], "/sub/")
+        self.assertEqual(self.ask("/none", "HEAD").headers["content-length"], "11")
+        self.assertEqual(self.ask("/a.txt", headers=[("Range", "bytes=0-1")]).status, 206)
+
+    def test_a_body_goes_to_the_route(self):
+        with Client(self.server) as client:
+            for target, text in (("/none", "all: none 5"), ("/a.txt", "file\n"), ("/none", "all: none 5")):
+                client.send("GET", target, body=b"12345")
+                self.assertEqual(client.read().text, text)
+            client.send("GET", "/none", [("Content-Length", "3"), ("Expect", "100-continue")])
+            self.assertEqual(client.file.readline(), b"HTTP/1.1 100 Continue\r\n")
+            client.file.readline()
+            client.sock.sendall(b"abc")
+            self.assertEqual(client.read().text, "all: none 3")
+        answer = self.ask("/none", headers=[("Content-Length", str(1 << 40))])
+        self.assertEqual(answer.status, 413)
+
+    def test_options_of_a_route(self):
+        self.assertEqual(self.ask("/files/a.txt", headers=[("Host", "own.test")]).text, "own: files/a.txt")
+        answer = self.ask("/x", "POST", headers=[("Host", "own.test")])
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, OPTIONS"))
+
+    def test_other_methods(self):
+        other = [("Host", "other.test")]
+        self.assertEqual(self.ask("/x", "POST", other).status, 404)
+        self.assertEqual(self.ask("/x", "OPTIONS", other).status, 404)
+        answer = self.ask("/form", "PUT", other)
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "POST, OPTIONS"))
+        self.assertEqual(self.ask("/form", "GET", other).text, "x")
+
+
 class MountFields(SiteCase):
     """A script of another site may read each answer of a mount that lets it."""
 

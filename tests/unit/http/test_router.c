@@ -2,6 +2,7 @@
  * leaves no trace. test_route_pattern.c has the syntax; test_router_oracle.c compares with a naive matcher on random
  * input. */
 
+#include "http/handler.h"
 #include "http/router.h"
 
 #include "tests/lib/fake_mem.h"
@@ -38,9 +39,9 @@ struct answer {
 /* Handlers are only told apart by their address. */
 static const struct handler *handler_number(size_t n)
 {
-    static const char handlers[64];
-    assert_true(n < sizeof handlers);
-    return (const struct handler *)(const void *)&handlers[n];
+    static const struct handler handlers[64];
+    assert_true(n < sizeof handlers / sizeof handlers[0]);
+    return &handlers[n];
 }
 
 static int set_up(void **state)

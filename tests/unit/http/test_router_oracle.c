@@ -2,6 +2,7 @@
  * oracle never looks at text: it tries the tokens of every route on the path and ranks those that fit, place by place,
  * as http/router.h says. Fixed seeds. */
 
+#include "http/handler.h"
 #include "http/router.h"
 
 #include "tests/lib/fake_mem.h"
@@ -43,6 +44,7 @@ struct pattern {
     struct token tokens[TOKENS_MAX]; /* count of them */
     size_t count;                    /* of tokens */
     uint64_t methods;                /* registered */
+    struct handler handler;          /* told by its address, and by whether it owns its paths */
     char text[TEXT_MAX];             /* as handed to the router */
 };
 
@@ -286,8 +288,10 @@ static void compare(const struct router *router, const struct pattern *patterns,
         if (!fit_pattern(&patterns[i], path, &fit)) {
             continue;
         }
-        allowed |= patterns[i].methods == METHOD_BIT(METHOD_OPTIONS) ? 0
-                                                                     : patterns[i].methods | METHOD_BIT(METHOD_OPTIONS);
+        bool is_for_all = patterns[i].text[1] == '*' && !patterns[i].handler.owns_paths;
+        if (!is_for_all && patterns[i].methods != METHOD_BIT(METHOD_OPTIONS)) {
+            allowed |= patterns[i].methods | METHOD_BIT(METHOD_OPTIONS);
+        }
         uint64_t methods = patterns[i].methods;
         bool is_own = (methods & METHOD_BIT(method)) != 0 || (method >= METHOD_OTHER && takes_all(methods));
         if (!is_own && !(method == METHOD_HEAD && (methods & 1U << METHOD_GET) != 0)) {
@@ -305,7 +309,7 @@ static void compare(const struct router *router, const struct pattern *patterns,
     struct route_match match;
     enum route_verdict verdict = router_match(router, method, path, strlen(path), &match);
     enum route_verdict expected = winner != NULL ? ROUTE_FOUND : allowed != 0 ? ROUTE_NOT_ALLOWED : ROUTE_NOT_FOUND;
-    if (verdict != expected || (winner != NULL && match.route->handler != (const void *)winner)) {
+    if (verdict != expected || (winner != NULL && match.route->handler != &winner->handler)) {
         print_error("%s: expected %s, got %s\n", path, winner == NULL ? "none" : winner->text,
                     match.route == NULL ? "none" : match.route->pattern);
     }
@@ -315,7 +319,7 @@ static void compare(const struct router *router, const struct pattern *patterns,
         assert_int_equal(match.allowed, allowed);
         return;
     }
-    assert_ptr_equal(match.route->handler, winner);
+    assert_ptr_equal(match.route->handler, &winner->handler);
     assert_int_equal(match.route->param_count, best.param_count);
     for (size_t i = 0; i < best.param_count; i++) {
         assert_int_equal(match.params[i].offset, best.params[i].offset);
@@ -334,13 +338,13 @@ static size_t fill(struct router *router, struct pattern *patterns, size_t wante
         pattern->methods = 1 + random_below((1U << (METHOD_COUNT + NAMES)) - 1);
         pattern->methods &= 1 + random_below((1U << (METHOD_COUNT + NAMES)) - 1);
         pattern->methods |= pattern->methods == 0 ? 1 : 0;
+        pattern->handler = (struct handler){.owns_paths = random_below(2) == 0};
         bool is_taken = false;
         for (size_t i = 0; i < count; i++) {
             is_taken |= has_common(patterns[i].methods, pattern->methods) && is_same_shape(&patterns[i], pattern);
         }
         char err[2 * TEXT_MAX] = "";
-        int rv = router_add(router, pattern->methods, pattern->text, (const struct handler *)(const void *)pattern, "",
-                            err, sizeof err);
+        int rv = router_add(router, pattern->methods, pattern->text, &pattern->handler, "", err, sizeof err);
         if (rv != (is_taken ? -EEXIST : 0)) {
             print_error("%s: %d %s\n", pattern->text, rv, err);
         }
