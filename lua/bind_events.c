@@ -169,9 +169,7 @@ static int lua_event_ms(lua_State *L)
     } else if (ms < least) {
         script_raise(L, "%s: it must be at least %lld ms", what, (long long)least);
     }
-    if (is_number && ms > 0 && ms < luaL_optinteger(L, 4, 0)) {
-        script_warn_of_seconds(L, "app.events", "retry", ms);
-    }
+    script_warn_if_seconds(L, 2, "app.events", "retry", ms, (uint32_t)luaL_optinteger(L, 4, 0));
     lua_pushnumber(L, ms);
     return 1;
 }

@@ -11,12 +11,15 @@
 #include "http/site.h"
 #include "lua/bind_app.h"
 #include "lua/bind_host.h"
+#include "lua/bind_settings.h"
 #include "lua/duration.h"
 #include "lua/routes.h"
 #include "lua/script_error.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { PROXY_TIME_ODD_MS = 1000 }; /* a number below most likely means seconds */
 
 enum { PROXY_HOST_INDEX = 1, PROXY_WHAT_INDEX, PROXY_PREFIX_INDEX, PROXY_UPSTREAMS_INDEX, PROXY_OPTIONS_INDEX };
 
@@ -85,6 +88,7 @@ static uint32_t read_proxy_time(lua_State *L, const struct proxy_reading *readin
         if (ms == 0 || ms > PROXY_TIMEOUT_MAX_MS) {
             script_raise(L, "%s: a time from 1 ms to \"24h\" expected", what);
         }
+        script_warn_if_seconds(L, lua_gettop(L), reading->what, name, ms, PROXY_TIME_ODD_MS);
     }
     lua_pop(L, 1);
     return ms;

@@ -8,6 +8,7 @@
 #include "lua/bind_redis.h"
 
 #include "lua/bind_prelude.h"
+#include "lua/bind_settings.h"
 #include "lua/coro_pool.h"
 #include "lua/duration.h"
 #include "lua/prelude.h"
@@ -24,6 +25,7 @@
 enum {
     REDIS_VALUE_MAX = 63 << 20, /* bytes of a value: the command that it is part of must fit into a socket:send() */
     REDIS_ERROR_MAX = 512,      /* bytes of an error text with its NUL */
+    REDIS_TIMEOUT_ODD_MS = 100, /* a number below most likely means seconds */
 };
 
 /* What a copy begins with: this form of it, in the order of the machine. */
@@ -88,7 +90,9 @@ static int lua_redis_number(lua_State *L)
 static int lua_redis_timeout(lua_State *L)
 {
     lua_settop(L, 1);
-    lua_pushnumber(L, duration_check(L, 1, "app.store: timeout"));
+    uint32_t ms = duration_check(L, 1, "app.store: timeout");
+    script_warn_if_seconds(L, 1, "app.store", "timeout", ms, REDIS_TIMEOUT_ODD_MS);
+    lua_pushnumber(L, ms);
     return 1;
 }
 

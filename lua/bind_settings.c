@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CALL_ODD_MS = 100 }; /* a smaller number as a time of a call most likely means seconds */
+
 static void push_names(lua_State *L, const struct limit_info *table, size_t len)
 {
     int used = (int)lua_objlen(L, -1);
@@ -37,16 +39,37 @@ static int lua_setting_names(lua_State *L)
     return 1;
 }
 
-void script_warn_of_seconds(lua_State *L, const char *what, const char *name, uint64_t value)
+static void write_warning_of_seconds(lua_State *L, const char *what, const char *name, uint64_t value)
 {
     const struct script *script = script_of(L);
     char place[PLACE_MAX];
-    if (!script->is_repeat) {
-        unsigned long long number = value;
-        script_place(L, place);
-        log_write(script->log, LOG_WARN,
-                  "%s: %s: %s = %llu is %llu ms: write \"%llus\" for seconds, or \"%llums\" to confirm it", place, what,
-                  name, number, number, number, number);
+    unsigned long long number = value;
+    script_place(L, place);
+    log_write(script->log, LOG_WARN,
+              "%s: %s: %s = %llu is %llu ms: write \"%llus\" for seconds, or \"%llums\" to confirm it", place, what,
+              name, number, number, number, number);
+}
+
+void script_warn_of_seconds(lua_State *L, const char *what, const char *name, uint64_t value)
+{
+    if (!script_of(L)->is_repeat) {
+        write_warning_of_seconds(L, what, name, value);
+    }
+}
+
+void script_warn_of_seconds_once(lua_State *L, int index, const char *what, const char *name, uint32_t ms)
+{
+    struct script *script = script_of(L);
+    if (lua_type(L, index) == LUA_TNUMBER && ms > 0 && ms < CALL_ODD_MS && !script->is_warned_of_seconds) {
+        script->is_warned_of_seconds = true;
+        write_warning_of_seconds(L, what, name, ms);
+    }
+}
+
+void script_warn_if_seconds(lua_State *L, int index, const char *what, const char *name, uint32_t ms, uint32_t below_ms)
+{
+    if (lua_type(L, index) == LUA_TNUMBER && ms > 0 && ms < below_ms) {
+        script_warn_of_seconds(L, what, name, ms);
     }
 }
 

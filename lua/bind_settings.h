@@ -12,6 +12,13 @@ uint64_t script_check_setting(lua_State *L, int index, const struct limit_info *
  * the place in the script, once for all threads. */
 void script_warn_of_seconds(lua_State *L, const char *what, const char *name, uint64_t value);
 
+/* The same for the time of ms at index, if it is a number and below below_ms. */
+void script_warn_if_seconds(lua_State *L, int index, const char *what, const char *name, uint32_t ms,
+                            uint32_t below_ms);
+
+/* The same for a call that may come often, such as app.fetch: once for each thread. */
+void script_warn_of_seconds_once(lua_State *L, int index, const char *what, const char *name, uint32_t ms);
+
 /* Add its functions to the table on top of the stack, which the prelude gets. May raise. */
 void bind_settings(lua_State *L);
 

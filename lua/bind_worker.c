@@ -133,9 +133,7 @@ static int worker_open(lua_State *L)
     unsigned queue = check_worker_number(L, 3, "queue", WORKER_QUEUE, 0, JOB_QUEUE_MAX);
     size_t memory_bytes = check_worker_memory(L, 4);
     uint32_t timeout_ms = lua_isnil(L, 5) ? WORKER_TIMEOUT_MS : duration_check(L, 5, "app.worker: timeout");
-    if (lua_type(L, 5) == LUA_TNUMBER && timeout_ms > 0 && timeout_ms < WORKER_TIMEOUT_ODD_MS) {
-        script_warn_of_seconds(L, "app.worker", "timeout", timeout_ms);
-    }
+    script_warn_if_seconds(L, 5, "app.worker", "timeout", timeout_ms, WORKER_TIMEOUT_ODD_MS);
     if (script->jobs == NULL) {
         script_raise(L, "app.worker works only in a script of a server");
     }

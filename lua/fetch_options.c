@@ -2,6 +2,7 @@
 
 #include "core/ascii.h"
 #include "http/limits.h"
+#include "lua/bind_settings.h"
 #include "lua/duration.h"
 #include "lua/script_error.h"
 
@@ -152,6 +153,7 @@ static uint32_t check_option_time(lua_State *L, int value, enum fetch_option opt
     if (ms == 0 || ms > FETCH_TIMEOUT_MAX_MS) {
         script_raise(L, "app.fetch: %s: a time from 1 ms to \"24h\" expected", option_names[option]);
     }
+    script_warn_of_seconds_once(L, value, "app.fetch", option_names[option], ms);
     return ms;
 }
 

@@ -184,6 +184,7 @@ struct script {
     bool has_compiled;                      /* there is a route with jit = true */
     enum script_code code;                  /* whether LuaJIT can compile it */
     bool is_repeat;                         /* another thread has loaded the same script, and logged the warnings */
+    bool is_warned_of_seconds;              /* of a time given to a call while the script serves */
     bool has_started;                       /* the "start" functions have run: from now on others are being served */
     const char *event;                      /* of app.on(), whose function is called: "stopping"; NULL while none is */
     struct run *run;                        /* what goes on in Lua code, as deadline.c sees it */

@@ -40,6 +40,7 @@ struct cache {
 };
 
 static const char caching_name[] = "Cache-Control";
+static const char byteranges[] = "multipart/byteranges";
 
 /* Matching. */
 
@@ -78,9 +79,12 @@ static void find_type(const struct exchange *exchange, const struct rule_head *h
     } else {
         len = strlen(value);
     }
-    if (value == NULL && head->status == 304) { /* of a handler: by the name, as far as that tells */
+    bool is_several = value != NULL && head->status == 206 && exchange->path[exchange->path_len - 1] != '/' &&
+                      len >= sizeof byteranges - 1 && ascii_equals(value, byteranges, sizeof byteranges - 1);
+    /* Of a handler's 304, and of several ranges, whose parts have the type: by the name, as far as that tells. */
+    if (is_several || (value == NULL && head->status == 304)) {
         value = mime_type(exchange->path, exchange->path_len);
-        len = strcmp(value, "application/octet-stream") == 0 ? 0 : strlen(value);
+        len = !is_several && strcmp(value, "application/octet-stream") == 0 ? 0 : strlen(value);
     }
     size_t end = 0;
     while (end < len && value[end] != ';' && value[end] != ' ') {
@@ -227,12 +231,54 @@ static bool is_pattern(const char *pattern)
     return is_one && pattern[0] != '\0' && strlen(pattern) < CACHE_PATTERN_MAX && strchr(pattern, ';') == NULL;
 }
 
+/* Whether the part of a media type in front of its slash is one that responses have. */
+static bool is_type_family(const char *pattern, size_t len)
+{
+    static const char *const known[] = {"application", "audio",   "chemical", "example",   "font", "haptics",
+                                        "image",       "message", "model",    "multipart", "text", "video"};
+    bool is_known = memchr(pattern, '*', len) != NULL || (len > 2 && ascii_is(pattern, 2, "x-"));
+    for (size_t i = 0; !is_known && i < sizeof known / sizeof known[0]; i++) {
+        is_known = ascii_is(pattern, len, known[i]);
+    }
+    return is_known;
+}
+
+/* Refuse what is written for something else, and would fit nothing that a site has. Returns 0, or -EINVAL with a text
+ * that says what to write. */
+static int check_fits(const char *pattern, char *err, size_t errlen)
+{
+    const char *slash = strchr(pattern, '/'), *odd = strpbrk(pattern, "{?");
+    const char *second = strstr(pattern, ",*") != NULL ? strstr(pattern, ",*") : strstr(pattern, ", *");
+    if (odd != NULL || second != NULL) {
+        return error_text(
+            err, errlen, -EINVAL,
+            "\"%.100s\": only * has a meaning in it, so \"%c\" would stand for itself: write an entry for "
+            "each, such as \"*.css\" and \"*.js\"",
+            pattern, odd != NULL ? *odd : ',');
+    }
+    if (pattern[0] == '.' && strchr(pattern, '*') == NULL) {
+        return error_text(err, errlen, -EINVAL, "\"%.100s\" would fit only a file of that very name: write \"*%.100s\"",
+                          pattern, pattern);
+    }
+    if (slash != NULL && !is_type_family(pattern, (size_t)(slash - pattern))) {
+        int len = (int)(slash - pattern);
+        return error_text(err, errlen, -EINVAL,
+                          "\"%.100s\": there is no media type \"%.*s\", and only the last segment of a path is looked "
+                          "at: write \"%.100s\" in a rule for the prefix, such as \"/%.*s\"",
+                          pattern, len < 100 ? len : 100, pattern, slash + 1, len < 100 ? len : 100, pattern);
+    }
+    return 0;
+}
+
 static int make_caching(struct cache_entry *entry, const struct rule_cache_entry *given, char *err, size_t errlen)
 {
     if (!is_pattern(given->pattern)) {
         return error_text(err, errlen, -EINVAL,
                           "\"%.100s\": a name such as \"*.css\" or a media type such as \"image/*\" expected",
                           given->pattern);
+    }
+    if (check_fits(given->pattern, err, errlen) < 0) {
+        return -EINVAL;
     }
     if (write_caching(entry, given->value) < 0) {
         return error_text(err, errlen, -EINVAL,

@@ -15,6 +15,8 @@ enum { CACHE_ENTRIES_MAX = 64 }; /* entries of one rule */
  *   "*.css", "sw.js"         the last segment of the path; * stands for any characters, also none
  *   "text/html", "image/ *"  (without the blank) the media type, in any case; "* / *" fits every response
  *
+ * What fits nothing, since it is written as elsewhere, is refused: ".css", "*.{css,js}", "*.css,*.js", "assets/ *.css".
+ *
  * value is a time and perhaps further directives, "30d" or "1y, immutable", or directives alone, "no-cache". A time has
  * a unit, s, m, h, d, w or y (365 days), or is 0; it becomes max-age.
  *

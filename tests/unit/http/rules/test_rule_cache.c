@@ -59,6 +59,14 @@ static const char *caching_of(const char *request)
     return value;
 }
 
+/* Enough for two ranges that are worth it. */
+static const char *long_text(void)
+{
+    static char text[401];
+    memset(text, 'a', sizeof text - 1);
+    return text;
+}
+
 static void the_most_exact_entry_decides(void **state)
 {
     (void)state;
@@ -75,6 +83,8 @@ static void the_most_exact_entry_decides(void **state)
     tree_add_file(&scene.tree, "main.css", "a");
     tree_add_file(&scene.tree, "a.png", "a");
     tree_add_file(&scene.tree, "b.txt", "a");
+    tree_add_file(&scene.tree, "long.txt", long_text());
+    tree_add_file(&scene.tree, "long", long_text());
     tree_add_file(&scene.tree, "b.bin", "a");
     tree_add_dir(&scene.tree, "deep");
     tree_add_file(&scene.tree, "deep/a.css", "a");
@@ -107,6 +117,8 @@ static void the_most_exact_entry_decides(void **state)
         {"GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n", "no-cache"},
         {"GET /a.css HTTP/1.1\r\nHost: a\r\nRange: bytes=0-0\r\n\r\n", "max-age=86400"},
         {"GET /a.css HTTP/1.1\r\nHost: a\r\nRange: bytes=9-\r\n\r\n", ""},
+        {"GET /long.txt HTTP/1.1\r\nHost: a\r\nRange: bytes=0-0,300-300\r\n\r\n", "max-age=3600"},
+        {"GET /long HTTP/1.1\r\nHost: a\r\nRange: bytes=0-0,300-300\r\n\r\n", "max-age=60"},
         {"DELETE /a.css HTTP/1.1\r\nHost: a\r\n\r\n", ""},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -188,6 +200,26 @@ static void patterns_are_checked(void **state)
         const struct rule_cache_entry entry = {wrong[i], "1d"};
         assert_int_equal(rule_cache_add(rules(), "/", &entry, 1, err, sizeof err), -EINVAL);
         assert_non_null(strstr(err, ": a name such as \"*.css\" or a media type such as \"image/*\" expected"));
+    }
+    static const char *const never_fit[][2] = {
+        {".css", ": write \"*.css\""},
+        {"*.{css,js}", "\"{\" would stand for itself: write an entry for each"},
+        {"*.css, *.js", "\",\" would stand for itself: write an entry for each"},
+        {"photo?.jpg", "\"?\" would stand for itself"},
+        {"image/{png,gif}", "\"{\" would stand for itself"},
+        {"assets/*.css", ": write \"*.css\" in a rule for the prefix, such as \"/assets\""},
+    };
+    for (size_t i = 0; i < COUNT(never_fit); i++) {
+        const struct rule_cache_entry entry = {never_fit[i][0], "1d"};
+        assert_int_equal(rule_cache_add(rules(), "/", &entry, 1, err, sizeof err), -EINVAL);
+        if (strstr(err, never_fit[i][0]) == NULL || strstr(err, never_fit[i][1]) == NULL) {
+            fail_msg("%s", err);
+        }
+    }
+    static const char *const unusual[] = {".*", "[id].js", "a,b.css", "chemical/x-pdb", "X-World/x", "*/xml", "Text/*"};
+    for (size_t i = 0; i < COUNT(unusual); i++) {
+        const struct rule_cache_entry entry = {unusual[i], "1d"};
+        assert_int_equal(rule_cache_add(rules(), "/", &entry, 1, err, sizeof err), 0);
     }
     struct rule_cache_entry many[CACHE_ENTRIES_MAX + 1];
     for (size_t i = 0; i < COUNT(many); i++) {
