@@ -8,23 +8,24 @@
 #include "http/rules/rules.h"
 #include "http/site.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
 struct clear_call {
     const struct log *log;
+    const char *asker; /* the rule that asks for passwords */
 };
 
-static bool asks_for_passwords(const struct site *site)
+/* What the first rule is called that asks for passwords; NULL: none does. */
+static const char *find_asker(const struct site *site)
 {
     const struct vhost *host;
     for (size_t n = 0; (host = site_host(site, n)) != NULL; n++) {
         if (host->rules != NULL && host->rules->first[RULE_AUTH] != NULL) {
-            return true;
+            return rule_name(host->rules->first[RULE_AUTH]);
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Returns -1 behind the first such address: one line will do. */
@@ -38,16 +39,16 @@ static int warn_of_address(void *arg, const char *address, const char *place)
     }
     log_write(call->log, LOG_WARN,
               "%s%slisten address \"%.200s\" has no TLS, so everybody on the way can read the passwords that "
-              "app.basic_auth asks for: listen on \"%.200s%ctls\", or name the proxy in trusted_proxies",
-              place == NULL ? "" : place, place == NULL ? "" : ": ", address, address,
+              "%s asks for: listen on \"%.200s%ctls\", or name the proxy in trusted_proxies",
+              place == NULL ? "" : place, place == NULL ? "" : ": ", address, call->asker, address,
               strchr(address, '?') != NULL ? '&' : '?');
     return -1;
 }
 
 void clear_text_warn(const struct offer *offer, const char *listen, const struct log *log)
 {
-    struct clear_call call = {log};
-    if (asks_for_passwords(offer->site) && offer->site->trusted == NULL) {
+    struct clear_call call = {log, find_asker(offer->site)};
+    if (call.asker != NULL && offer->site->trusted == NULL) {
         (void)offer_each_address(offer, listen, warn_of_address, &call);
     }
 }

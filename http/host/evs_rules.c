@@ -16,6 +16,7 @@
 #include "http/rules/rule_fields.h"
 #include "http/rules/rule_limit.h"
 #include "http/rules/rule_redirect.h"
+#include "http/rules/rules.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -187,10 +188,16 @@ static int add_host_rule(const struct rule_reading *reading)
 int evs_rules_add(struct rules **added, const struct evs_rule *rules, int base_fd, const char *name, char *err,
                   size_t errlen)
 {
-    int rv = 0;
+    int rv = rules[0].prefix == NULL ? 0 : rules_set_source(added, true);
+    if (rv < 0) {
+        return error_text(err, errlen, rv, "%s", errno_text(-rv));
+    }
     for (size_t i = 0; rv == 0 && rules[i].prefix != NULL; i++) {
         const struct rule_reading reading = {added, &rules[i], base_fd, name, i, err, errlen};
         rv = add_host_rule(&reading);
+    }
+    if (*added != NULL) {
+        (*added)->is_of_host = false; /* a script's may follow */
     }
     return rv;
 }

@@ -43,6 +43,7 @@ struct auth_waiter {
 struct basic_auth {
     char *challenge; /* owned: the value of WWW-Authenticate; NULL: everybody is let in */
     struct basic_auth_asked asked;
+    const struct rule *rule; /* whose data this is */
 
     /* Of a file. */
     struct password_file *file; /* held; NULL if asked knows the passwords */
@@ -119,7 +120,12 @@ static int fill_auth(struct basic_auth *auth, const struct basic_auth_options *o
     if (rv < 0) {
         return error_text(err, errlen, rv, "%s", errno_text(-rv));
     }
-    return options->file == NULL ? 0 : password_view_update(&auth->view, auth->file, err, errlen);
+    rv = options->file == NULL ? 0 : password_view_update(&auth->view, auth->file, err, errlen);
+    if (rv == -ENOENT && strlen(err) < errlen) { /* what is missing; now how to make it */
+        size_t len = strlen(err);
+        snprintf(err + len, errlen - len, "; make it with: htpasswd -cB %.300s NAME", options->file);
+    }
+    return rv;
 }
 
 static enum rules_verdict decide_auth(struct exchange *exchange, const struct rule *first);
@@ -129,6 +135,7 @@ static const struct rules_kind basic_auth_kind = {
     .decide = decide_auth,
     .destroy = destroy_auth,
     .name = "app.basic_auth",
+    .host_name = "evs_rule.basic_auth",
 };
 
 int basic_auth_add(struct rules **rules, const char *prefix, const struct basic_auth_options *options, char *err,
@@ -139,14 +146,17 @@ int basic_auth_add(struct rules **rules, const char *prefix, const struct basic_
         return error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
     }
     int rv = fill_auth(auth, options, err, errlen);
-    if (rv == 0 && rules_add(rules, &basic_auth_kind, prefix, auth, &rv, err, errlen) != NULL) {
-        if (options->asked != NULL) {
-            auth->asked = *options->asked;
-        }
-        return 0;
+    struct rule *rule = rv < 0 ? NULL : rules_add(rules, &basic_auth_kind, prefix, auth, &rv, err, errlen);
+    if (rule == NULL) {
+        destroy_auth(auth);
+        return rv;
     }
-    destroy_auth(auth);
-    return rv;
+    auth->rule = rule;
+    if (options->asked != NULL) {
+        auth->asked = *options->asked;
+        rule->held.name = rule->is_of_host ? "evs_rule.authenticate" : rule->held.name;
+    }
+    return 0;
 }
 
 int basic_auth_each_file(const struct rules *rules, int (*fn)(void *arg, const char *file), void *arg)
@@ -205,8 +215,8 @@ static enum rules_verdict refuse_check(struct exchange *exchange, struct basic_a
         auth->may_say_ms = now_ms + AUTH_QUIET_MS;
         if (error == -EAGAIN) {
             exchange_log(exchange, LOG_WARN, auth_field,
-                         "503: %d requests wait for their passwords to be checked: limit their number with app.limit",
-                         AUTH_HASHES_WAITING);
+                         "503: %d requests wait for their passwords to be checked: limit their number with %s",
+                         AUTH_HASHES_WAITING, auth->rule->is_of_host ? "evs_rule.limit_concurrency" : "app.limit");
         } else {
             exchange_log(exchange, LOG_ERROR, auth_field, "503: a password cannot be checked: %s",
                          error == -ENOSYS ? "there are no threads for that" : errno_text(-error));
@@ -234,7 +244,7 @@ static void take_view(struct basic_auth *auth, struct password_check *check)
     if (check->has_failed) {
         if (now_ms >= auth->may_warn_ms) {
             auth->may_warn_ms = now_ms + AUTH_QUIET_MS;
-            log_write(auth->service->log, LOG_ERROR, "app.basic_auth: %s; the passwords stay as they were",
+            log_write(auth->service->log, LOG_ERROR, "%s: %s; the passwords stay as they were", rule_name(auth->rule),
                       check->reason);
         }
         auth->fresh_until_ms = now_ms + BASIC_AUTH_FRESH_MS; /* there is nothing newer */

@@ -82,11 +82,13 @@ static enum rules_verdict decide_access(struct exchange *exchange, const struct 
 static const struct rules_kind allow_kind = {.order = RULE_ACCESS,
                                              .decide = decide_access,
                                              .destroy = mem_free,
-                                             .name = "app.allow"};
+                                             .name = "app.allow",
+                                             .host_name = "evs_rule.allow"};
 static const struct rules_kind deny_kind = {.order = RULE_ACCESS,
                                             .decide = decide_access,
                                             .destroy = mem_free,
-                                            .name = "app.deny"};
+                                            .name = "app.deny",
+                                            .host_name = "evs_rule.deny"};
 
 static int parse_client(struct network *network, const char *text, char *err, size_t errlen)
 {

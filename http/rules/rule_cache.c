@@ -136,6 +136,7 @@ static const struct rules_kind cache_kind = {
     .on_head = put_caching,
     .destroy = mem_free,
     .name = "app.cache",
+    .host_name = "evs_rule.cache",
 };
 
 /* Adding. */

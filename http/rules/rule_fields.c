@@ -103,6 +103,7 @@ static const struct rules_kind fields_kind = {
     .on_head = put_rule_fields,
     .destroy = mem_free,
     .name = "app.headers",
+    .host_name = "evs_rule.headers",
 };
 
 /* Fields that only who sends the content can know. */

@@ -179,6 +179,7 @@ static const struct rules_kind limit_kind = {
     .decide = decide_limit,
     .destroy = mem_free,
     .name = "app.limit",
+    .host_name = "evs_rule.limit_rate",
 };
 
 static const struct rules_kind user_limit_kind = {
@@ -186,6 +187,7 @@ static const struct rules_kind user_limit_kind = {
     .decide = decide_limit,
     .destroy = mem_free,
     .name = "app.limit",
+    .host_name = "evs_rule.limit_rate",
 };
 
 /* A number for what the rule says; equal rules of one site have different ones. */
@@ -214,10 +216,13 @@ int rule_limit_add(struct rules **rules, const char *prefix, const struct rule_l
     }
     int rv = read_rule_limit(made, limit, err, errlen);
     const struct rules_kind *kind = made->by == LIMIT_BY_USER ? &user_limit_kind : &limit_kind;
-    const struct rule *rule = rv < 0 ? NULL : rules_add(rules, kind, prefix, made, &rv, err, errlen);
+    struct rule *rule = rv < 0 ? NULL : rules_add(rules, kind, prefix, made, &rv, err, errlen);
     if (rule == NULL) {
         mem_free(made);
         return rv;
+    }
+    if (rule->is_of_host && made->rate.burst == 0) {
+        rule->held.name = made->concurrency != 0 ? "evs_rule.limit_concurrency" : "evs_rule.rate_limit";
     }
     made->id = number_rule(*rules, made, rule);
     return 0;
@@ -348,16 +353,16 @@ static int64_t now_ns_of(const struct exchange *exchange)
 }
 
 /* The table has no room: one line of the log for all threads. */
-static void say_table_full(const struct exchange *exchange, struct limiter *limiter, int64_t now_ns)
+static void say_table_full(const struct exchange *exchange, const struct rule *rule, struct limiter *limiter,
+                           int64_t now_ns)
 {
     uint64_t lost = limiter_tell_lost(limiter, now_ns);
     struct limiter_counts counts;
     if (lost > 0) {
         limiter_get_counts(limiter, &counts);
         log_write(exchange->service->log, LOG_WARN,
-                  "app.limit: there is room for %zu clients at a time, so %" PRIu64
-                  " counts were lost: raise limit_entries",
-                  counts.entries, lost);
+                  "%s: there is room for %zu clients at a time, so %" PRIu64 " counts were lost: raise limit_entries",
+                  rule_name(rule), counts.entries, lost);
     }
 }
 
@@ -375,7 +380,7 @@ static void say_refused(struct exchange *exchange, const struct rule *rule, stru
     }
     limit->unsaid = 0;
     limit->may_say_ms = now_ms + LIMIT_QUIET_MS;
-    exchange_log(exchange, LOG_INFO, rule, "%d by app.limit \"%s\"%s", limit->status,
+    exchange_log(exchange, LOG_INFO, rule, "%d by %s \"%s\"%s", limit->status, rule_name(rule),
                  rule->prefix_len == 0 ? "/" : rule->prefix, others);
 }
 
@@ -460,7 +465,7 @@ static enum rules_verdict decide_limit(struct exchange *exchange, const struct r
         rule = rule_next(rule, exchange->path, exchange->path_len);
     }
     if (holds->limiter != NULL) {
-        say_table_full(exchange, holds->limiter, now_ns_of(exchange));
+        say_table_full(exchange, first, holds->limiter, now_ns_of(exchange));
     }
     if (rule != NULL) {
         give_rates_back(exchange, first, rule);

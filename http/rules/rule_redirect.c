@@ -161,6 +161,7 @@ static const struct rules_kind redirect_kind = {
     .tell = tell_redirect,
     .destroy = destroy_redirects,
     .name = "app.redirect_from",
+    .host_name = "evs_rule.redirect_to",
 };
 
 /* Reading a target. */

@@ -60,6 +60,23 @@ static bool looks_like_pattern(const char *prefix)
     return false;
 }
 
+static int make_rules(struct rules **rules)
+{
+    if (*rules == NULL) {
+        *rules = mem_zalloc(sizeof **rules);
+    }
+    return *rules == NULL ? -ENOMEM : 0;
+}
+
+int rules_set_source(struct rules **rules, bool is_host)
+{
+    int rv = make_rules(rules);
+    if (rv == 0) {
+        (*rules)->is_of_host = is_host;
+    }
+    return rv;
+}
+
 struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, const char *prefix, void *data, int *error,
                        char *err, size_t errlen)
 {
@@ -82,10 +99,7 @@ struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, cons
         *error = error_text(err, errlen, -ENOSPC, "\"%.200s\" is one too many: at most %d rules", prefix, RULES_MAX);
         return NULL;
     }
-    if (*rules == NULL) {
-        *rules = mem_zalloc(sizeof **rules);
-    }
-    struct rule *rule = *rules == NULL ? NULL : mem_alloc(sizeof *rule + (size_t)len + 1);
+    struct rule *rule = make_rules(rules) < 0 ? NULL : mem_alloc(sizeof *rule + (size_t)len + 1);
     if (rule == NULL) {
         *error = error_text(err, errlen, -ENOMEM, "%s", errno_text(ENOMEM));
         return NULL;
@@ -95,8 +109,9 @@ struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, cons
         .kind = kind,
         .next = *link,
         .data = data,
-        .held = {.body_mode = BODY_UNDECIDED, .name = kind->name},
+        .held = {.body_mode = BODY_UNDECIDED, .name = (*rules)->is_of_host ? kind->host_name : kind->name},
         .prefix_len = (size_t)len,
+        .is_of_host = (*rules)->is_of_host,
     };
     memcpy(rule->prefix, copy, (size_t)len + 1);
     *link = rule;
@@ -163,11 +178,16 @@ const struct rule *rules_get(const struct rules *rules, size_t n)
     return NULL;
 }
 
+const char *rule_name(const struct rule *rule)
+{
+    return rule->held.name;
+}
+
 bool rule_tell(const struct rule *rule, size_t n, struct rule_row *row)
 {
     if (rule->kind->tell != NULL) {
         return rule->kind->tell(rule, n, row);
     }
-    *row = (struct rule_row){"rule", rule->prefix_len == 0 ? "/" : rule->prefix, rule->kind->name};
+    *row = (struct rule_row){"rule", rule->prefix_len == 0 ? "/" : rule->prefix, rule_name(rule)};
     return n == 0;
 }

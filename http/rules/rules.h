@@ -73,15 +73,18 @@ struct rules_kind {
     bool (*tell)(const struct rule *rule, size_t n, struct rule_row *row);
 
     void (*destroy)(void *data); /* frees a rule's data */
-    const char *name;            /* as logs call it: "app.basic_auth" */
+
+    /* As logs call it: what a script has called, "app.basic_auth", or what a host has set, "evs_rule.basic_auth". */
+    const char *name, *host_name;
 };
 
 struct rule {
     const struct rules_kind *kind;
     struct rule *next;   /* of this kind: longer prefixes come first, among equal ones those that were added earlier */
     void *data;          /* the kind's own, freed with the rule */
-    struct handler held; /* stands for the rule while it holds a request; never called */
+    struct handler held; /* stands for the rule while it holds a request, and has its name; never called */
     size_t prefix_len;   /* bytes */
+    bool is_of_host;     /* a host in C has it, not a script */
     char prefix[];       /* without the slash at its end: "" holds everywhere */
 };
 
@@ -89,6 +92,7 @@ struct rules {
     struct rule *first[RULE_ORDERS]; /* of each kind */
     unsigned count;                  /* of all of them */
     bool has_head;                   /* one of them changes heads */
+    bool is_of_host;                 /* those that are added from now on come from a host in C */
     struct framing filter;           /* for http/rules/rule_head.c: in front of carrier */
     const struct framing *carrier;   /* NULL before the first request */
 };
@@ -99,6 +103,10 @@ struct rules {
 struct rule *rules_add(struct rules **rules, const struct rules_kind *kind, const char *prefix, void *data, int *error,
                        char *err, size_t errlen);
 
+/* Say who configures the rules that are added from now on: a host in C, or a script, as at first. Makes *rules when it is
+ * NULL. Returns 0 or -ENOMEM. */
+int rules_set_source(struct rules **rules, bool is_host);
+
 /* Free the rules and their data. NULL is allowed. */
 void rules_destroy(struct rules *rules);
 
@@ -108,6 +116,9 @@ const struct rule *rule_next(const struct rule *rule, const char *path, size_t l
 
 /* The n-th rule, by kinds, in the order in which they are looked at; NULL past the last. */
 const struct rule *rules_get(const struct rules *rules, size_t n);
+
+/* What logs call a rule: "app.limit". Lives as long as the rule. */
+const char *rule_name(const struct rule *rule);
 
 /* The n-th line about a rule; false past the last. */
 bool rule_tell(const struct rule *rule, size_t n, struct rule_row *row);

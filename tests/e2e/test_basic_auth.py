@@ -314,7 +314,7 @@ class Mistakes(Case):
         cases = {
             'app.basic_auth("/")': 'a password file such as "users.htpasswd", a function or false expected, got nil',
             'app.basic_auth("x", "users")': 'a prefix such as "/" or "/api" expected, got "x"',
-            'app.basic_auth("/", "none")': "none: No such file or directory",
+            'app.basic_auth("/", "none")': "none: No such file or directory; make it with: htpasswd -cB none NAME",
             'app.basic_auth("/", "broken")': 'broken: line 2, user "adam": the password is in clear text',
             'app.basic_auth("/", "users", { relm = "x" })': 'unknown option "relm"',
             'app.basic_auth("/", "users", { realm = 1 })': "realm: a text expected, got 1",

@@ -134,7 +134,8 @@ static void mistakes_are_refused_with_the_name_of_the_member(void **state)
     char text[512];
     const struct evs_rule missing[] = {{.prefix = "/", .basic_auth = "/nowhere/users"}, {.prefix = NULL}};
     host.config.rules = missing;
-    host_must_not_start("evserve_config.rules[0].basic_auth: /nowhere/users: No such file or directory");
+    host_must_not_start("evserve_config.rules[0].basic_auth: /nowhere/users: No such file or directory; "
+                        "make it with: htpasswd -cB /nowhere/users NAME");
     const struct evs_rule no_hash[] = {{.prefix = "/", .basic_auth = broken}, {.prefix = NULL}};
     host.config.rules = no_hash;
     snprintf(text, sizeof text, "evserve_config.rules[0].basic_auth: %s: line 1: a name, a colon", broken);

@@ -69,9 +69,16 @@ static void rules_hold_for_files_and_routes_and_survive_reloads(void **state)
     }
 }
 
+static void keep_row(void *arg, const char *text)
+{
+    char *rows = arg;
+    snprintf(rows + strlen(rows), 512 - strlen(rows), "%s\n", text);
+}
+
 static void rules_of_the_host_come_before_the_scripts(void **state)
 {
     (void)state;
+    char rows[512] = "";
     host_needs_lua();
     const struct evs_field headers[] = {{"X-A", "host"}, {NULL, NULL}};
     const struct evs_rule rules[] = {{.prefix = "/", .headers = headers}, {.prefix = NULL}};
@@ -83,6 +90,10 @@ static void rules_of_the_host_come_before_the_scripts(void **state)
     expect_response("/", "\r\nX-A: host\r\n");
     expect_response("/", "\r\nx-b: script\r\n");
     expect_response("/private", "HTTP/1.1 403");
+    assert_int_equal(evserve_routes(&host.config, keep_row, rows, host.err, sizeof host.err), 0);
+    assert_string_equal(rows, "rule  /         -  evs_rule.headers\n"
+                              "rule  /         -  app.headers\n"
+                              "rule  /private  -  app.deny\n");
 }
 
 static void limits_of_a_host_are_shared_by_its_threads(void **state)
@@ -107,6 +118,7 @@ static void limits_of_a_host_are_shared_by_its_threads(void **state)
     }
     expect_response("/none", "HTTP/1.1 404");
     expect_response("/none", "HTTP/1.1 503");
+    assert_true(host_has_logged("429 by evs_rule.limit_rate \"/hello\""));
     assert_int_equal(evserve_reload(host.server, host.err, sizeof host.err), 0);
     expect_response("/hello", "HTTP/1.1 429");
     assert_int_equal(evserve_stats(host.server, &stats), 0);

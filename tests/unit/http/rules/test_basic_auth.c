@@ -194,7 +194,7 @@ static void mistakes_are_refused(void **state)
     options.file = "missing";
     options.base_fd = scene.tree.fd;
     assert_int_equal(add("/", &options, err, sizeof err), -ENOENT);
-    assert_string_equal(err, "missing: No such file or directory");
+    assert_string_equal(err, "missing: No such file or directory; make it with: htpasswd -cB missing NAME");
     tree_add_file(&scene.tree, "users", "adam\n");
     options.file = "users";
     assert_int_equal(add("/", &options, err, sizeof err), -EINVAL);
