@@ -198,10 +198,10 @@ enum {
      * flag, serve is called when the whole body, of at most max_body bytes, has arrived. */
     EVS_STREAM_BODY = 1,
 
-    /* A client of this route that shuts down its side of the connection (FIN), as `nc -N` does, still gets a response
-     * that comes late. Without this flag, such a client counts as gone, since a FIN is nearly always the first half of
-     * a close: once the server has nothing left to send to it and waits for the host, the request gets EVS_GONE. A
-     * response that is complete when serve returns is sent in either case. */
+    /* A client of this route that shuts down its side of the connection (a FIN, or the close_notify of TLS), as `nc -N`
+     * does, still gets a response that comes late. Without this flag, such a client counts as gone, since a FIN is
+     * nearly always the first half of a close: once the server has nothing left to send to it and waits for the host,
+     * the request gets EVS_GONE. A response that is complete when serve returns is sent in either case. */
     EVS_HALF_CLOSE = 2,
 
     /* Requests of this route are not in the access log: those of a health check, for example. */

@@ -88,6 +88,7 @@ const struct transport_ops tls_transport_ops = {
     .sendv = tls_session_sendv,
     .interest = tls_session_interest,
     .flush = tls_session_flush,
+    .look = tls_session_look,
     .failure = tls_failure,
     .unsent_bytes = tls_session_unsent_bytes,
     .end = tls_session_end,

@@ -23,6 +23,7 @@ struct tls_opening {
  *
  * - The peer's end is its close_notify. A connection that ends without it fails with -ECONNABORTED: what came may be
  *   cut short.
+ * - While nobody reads, transport_look() finds the close_notify, unless content that nobody has read lies before it.
  * - Reads and writes fail with -EPROTO when the peer breaks the protocol; transport_failure() says how.
  * - Bytes that a write has encrypted count as taken once the kernel has them all. Until then the caller offers them
  *   again, as it does after a short write, and must not offer others in their place.

@@ -222,6 +222,7 @@ extern struct tls_openssl tls_openssl;
 #define SSL_has_pending                      tls_openssl.SSL_has_pending
 #define SSL_is_init_finished                 tls_openssl.SSL_is_init_finished
 #define SSL_new                              tls_openssl.SSL_new
+#define SSL_peek                             tls_openssl.SSL_peek
 #define SSL_read                             tls_openssl.SSL_read
 #define SSL_select_next_proto                tls_openssl.SSL_select_next_proto
 #define SSL_session_reused                   tls_openssl.SSL_session_reused

@@ -148,12 +148,10 @@ int tls_session_shake_hands(struct transport *transport, bool is_first)
     return rv == -EAGAIN && error < 0 ? error : rv;
 }
 
-/* Read once from the session. Returns bytes, 0 at the peer's close_notify, or -errno. */
-static ssize_t read_session(struct tls_session *tls, char *data, size_t len)
+/* What SSL_read() or SSL_peek() returned. Returns bytes, 0 at the peer's close_notify, or -errno. */
+static ssize_t read_verdict(struct tls_session *tls, int got)
 {
-    int got = SSL_read(tls->ssl, data, len > INT_MAX ? INT_MAX : (int)len);
     if (got > 0) {
-        tls_socket_note_content(&tls->socket, (size_t)got);
         return got;
     }
     switch (SSL_get_error(tls->ssl, got)) {
@@ -165,6 +163,16 @@ static ssize_t read_session(struct tls_session *tls, char *data, size_t len)
     default:
         return fail_session(tls);
     }
+}
+
+/* Read once from the session. Returns as read_verdict(). */
+static ssize_t read_session(struct tls_session *tls, char *data, size_t len)
+{
+    int got = SSL_read(tls->ssl, data, len > INT_MAX ? INT_MAX : (int)len);
+    if (got > 0) {
+        tls_socket_note_content(&tls->socket, (size_t)got);
+    }
+    return read_verdict(tls, got);
 }
 
 /* Read until the buffer is full, or the socket has no more for this turn. Returns what the last read said. */
@@ -188,26 +196,34 @@ static ssize_t drop_rest(struct transport *transport, void *data, size_t len)
     return got;
 }
 
+/* What a session needs before it takes records. A peer that takes nothing is not read from: it could make us say ever
+ * more. Returns 0 or -errno. */
+static int begin_read(struct tls_session *tls)
+{
+    struct transport *transport = tls->socket.transport;
+    int rv = tls->failure < 0 ? tls->failure : transport_flush(transport);
+    if (rv == 0 && has_output(tls)) {
+        transport->may_have_more = true;
+        return -EAGAIN;
+    }
+    rv = rv < 0 ? rv : begin_call(tls);
+    if (rv == 0) {
+        tls_socket_begin_read(&tls->socket);
+    }
+    return rv;
+}
+
 ssize_t tls_session_recv(struct transport *transport, void *data, size_t len)
 {
     struct tls_session *tls = session_of(transport);
     if (tls->is_ended) {
         return drop_rest(transport, data, len);
     }
-    if (tls->failure < 0) {
-        return tls->failure;
-    }
-    int error = transport_flush(transport);
-    if (error < 0 || has_output(tls)) { /* a peer that takes nothing is not read from: it could make us say ever more */
-        transport->may_have_more = true;
-        return error < 0 ? error : -EAGAIN;
-    }
-    error = begin_call(tls);
+    int error = begin_read(tls);
     if (error < 0) {
         return error;
     }
     size_t got = 0;
-    tls_socket_begin_read(&tls->socket);
     ssize_t rv = read_all_records(tls, data, len, &got);
     bool was_opening = transport->is_opening;
     transport->is_opening = was_opening && SSL_is_init_finished(tls->ssl) == 0;
@@ -215,11 +231,31 @@ ssize_t tls_session_recv(struct transport *transport, void *data, size_t len)
     error = tls->is_held ? 0 : finish_call(tls);
     transport->may_have_more = !tls->socket.is_dry;
     transport->holds_input = got > 0 && (got == len ? SSL_has_pending(tls->ssl) != 0 : rv != -EAGAIN && rv <= 0);
+    transport->is_half_closed = transport->is_half_closed || rv == 0;
     transport->is_at_end = got == 0 && rv == 0;
     if (got > 0) {
         return (ssize_t)got;
     }
     return rv == -EAGAIN && error < 0 ? error : rv;
+}
+
+/* A bare FIN is no failure here, but that of the read to come: whoever writes may go on until then. */
+int tls_session_look(struct transport *transport)
+{
+    struct tls_session *tls = session_of(transport);
+    char byte;
+    int error = begin_read(tls);
+    if (error < 0) {
+        return error == -EAGAIN ? 0 : error;
+    }
+    tls->socket.is_looked_at = true;
+    ssize_t rv = read_verdict(tls, SSL_peek(tls->ssl, &byte, 1));
+    tls->socket.is_looked_at = false;
+    error = finish_call(tls);
+    transport->may_have_more = !tls->socket.is_dry;
+    transport->holds_input = rv >= 0;
+    transport->is_half_closed = transport->is_half_closed || rv == 0;
+    return rv < 0 && rv != -EAGAIN ? (int)rv : error;
 }
 
 /* Writing. */

@@ -45,6 +45,7 @@ void tls_session_done(struct tls_session *tls);
 int tls_session_shake_hands(struct transport *transport, bool is_first);
 
 ssize_t tls_session_recv(struct transport *transport, void *data, size_t len);
+int tls_session_look(struct transport *transport);
 ssize_t tls_session_send(struct transport *transport, const void *data, size_t len, bool more);
 ssize_t tls_session_sendv(struct transport *transport, const struct iovec *parts, size_t count);
 int tls_session_flush(struct transport *transport);

@@ -45,8 +45,8 @@ static int on_bio_read(BIO *bio, char *data, size_t len, size_t *got)
     }
     len = socket->is_wasteful && len > TLS_OVERHEAD_LOW ? TLS_OVERHEAD_LOW : len;
     ssize_t rv = sys_recv(transport->fd, data, len);
-    if (rv == -EAGAIN || rv == -EINTR) {
-        socket->is_dry = rv == -EAGAIN;
+    if (rv == -EAGAIN || rv == -EINTR || (rv == 0 && socket->is_looked_at)) {
+        socket->is_dry = rv != -EINTR;
         BIO_set_retry_read(bio);
         return 0;
     }

@@ -31,6 +31,7 @@ struct tls_socket {
     bool is_plain : 1;           /* and it began like a request in plain HTTP */
     bool is_dry : 1;             /* the last read took all that was there */
     bool is_wasteful : 1;        /* the last read came to the bound of overhead */
+    bool is_looked_at : 1;       /* nobody reads: the socket's own end is left to the next read */
     bool is_at_end : 1;          /* the peer has shut its side */
 };
 

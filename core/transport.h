@@ -25,6 +25,7 @@ struct transport_ops {
     ssize_t (*sendfile)(struct transport *transport, int file_fd, int64_t *offset, size_t len); /* NULL: it cannot */
     unsigned (*interest)(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
     int (*flush)(struct transport *transport); /* NULL: it holds nothing back */
+    int (*look)(struct transport *transport);  /* NULL: the events of the socket tell of the peer's end */
     const char *(*failure)(const struct transport *transport);
     int (*unsent_bytes)(const struct transport *transport);
     void (*end)(struct transport *transport); /* transport_say_end(); NULL: it says nothing */
@@ -110,6 +111,20 @@ unsigned transport_interest(struct transport *transport, unsigned wanted, bool k
 
 /* For ops: the same, for the socket below them. */
 unsigned transport_socket_interest(struct transport *transport, unsigned wanted, bool keeps_reading, bool is_idle);
+
+/* Whether only transport_look() finds the peer's end while nobody reads: no event tells of it. */
+static inline bool transport_hides_end(const struct transport *transport)
+{
+    return transport->ops != NULL && transport->ops->look != NULL;
+}
+
+/* Where transport_hides_end(): nobody reads now, but see whether the peer has ended its side, which sets
+ * is_half_closed. Takes no content: where there is some, sets holds_input, and what lies behind it is not looked at.
+ * Sets may_have_more. Returns 0, or -errno of a connection that has failed. */
+static inline int transport_look(struct transport *transport)
+{
+    return transport->ops->look(transport);
+}
 
 /* Whether transport_interest() would say for an idle connection what it said before, interest: an inline look at the
  * usual case. */

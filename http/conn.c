@@ -105,6 +105,26 @@ static void on_deadline(struct reactor *reactor, uint64_t timer, void *arg)
 
 /* The end of a turn. */
 
+/* Nobody reads, and no event tells of the client's end: look for that. Returns 0, or -errno of a lost client. */
+static int look_for_end(struct conn *conn)
+{
+    struct transport *transport = &conn->transport;
+    if (!(transport->may_have_more || transport->holds_input) || transport->is_half_closed || transport->is_opening ||
+        transport->holds_output || conn->state != CONN_OPEN || (conn_wants(conn) & (unsigned)CONN_READS) != 0) {
+        return 0;
+    }
+    int rv = transport_look(transport);
+    if (rv < 0) {
+        conn_lost(conn, rv == -EPROTO ? transport_failure(transport) : errno_text(-rv));
+        return rv;
+    }
+    if (transport->is_half_closed || (transport->may_have_more && !transport->holds_input)) {
+        conn_resume(conn); /* the task tells the protocol, or comes back here */
+    }
+    conn->has_unread = conn->has_unread && !transport->is_half_closed; /* nothing lies before the end */
+    return 0;
+}
+
 /* Ask the reactor for what is still needed. Asking for READABLE stays on while a handler works or a response is sent,
  * because taking it back costs a system call; only when bytes do arrive meanwhile it is dropped. END stays on after
  * that, so that a client that leaves is noticed though it has sent something that nobody reads now. */
@@ -114,18 +134,25 @@ static int update_interest(struct conn *conn)
         transport_rests(&conn->transport, conn->interest)) {
         return 0; /* idle, and watched as such: nearly always */
     }
+    bool hides_end = transport_hides_end(&conn->transport);
+    int rv = hides_end ? look_for_end(conn) : 0;
+    if (rv < 0) {
+        return rv;
+    }
     bool was_reading = conn->interest == INTEREST_NONE || (conn->interest & REACTOR_READABLE) != 0;
+    bool keeps_reading = hides_end ? !conn->transport.holds_input && !conn->transport.is_half_closed
+                                   : was_reading && !conn->ignores_input;
     unsigned wanted = conn_wants(conn);
     unsigned events = ((wanted & (unsigned)CONN_READS) != 0 ? (unsigned)REACTOR_READABLE : 0U) |
                       ((wanted & (unsigned)CONN_WRITES) != 0 || conn->task == TASK_LACKING ? (unsigned)REACTOR_WRITABLE
                                                                                            : 0U);
-    unsigned interest = transport_interest(&conn->transport, events, was_reading && !conn->ignores_input,
+    unsigned interest = transport_interest(&conn->transport, events, keeps_reading,
                                            conn->work == NULL && conn->state == CONN_OPEN);
     conn->ignores_input = false;
     if (interest == conn->interest) {
         return 0;
     }
-    int rv = reactor_register(conn_reactor(conn), conn->transport.fd, interest, on_event, conn);
+    rv = reactor_register(conn_reactor(conn), conn->transport.fd, interest, on_event, conn);
     if (rv == 0) {
         conn->interest = (uint8_t)interest;
     }
@@ -349,6 +376,8 @@ static void on_event(struct reactor *reactor, int fd, unsigned events, void *arg
         on_task(reactor, conn);
     } else {
         conn->ignores_input = is_readable;
+        conn->transport.may_have_more = conn->transport.may_have_more ||
+                                        (is_readable && transport_hides_end(&conn->transport));
         conn->has_unread = conn->has_unread || is_readable;
         conn_advance(conn);
     }

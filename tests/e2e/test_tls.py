@@ -40,8 +40,23 @@ app.post("/length", { max_body = "64M" }, function(req)
     for chunk in req:chunks() do sum = sum + #chunk end
     return sum .. "\\n"
 end)
+local left = 0
+app.get("/left", function() return { left } end)
+local function wait()
+    local ok, err = pcall(app.sleep, "1h")
+    left = left + 1
+    error(err, 0)
+end
+app.limit("/wait", { concurrency = 1 })
+app.get("/wait", wait)
+app.get("/events", function() return 200, function(out) out:write("begun") wait() end end)
+app.post("/paused", function(req) for _ in req:chunks() do wait() end end)
+app.websocket("/ws", function(ws) for _ in ws:messages() do end left = left + 1 end)
 app.post("/echo", { max_body = "64M" }, function(req) return req.body end)
 """
+
+WEBSOCKET = ("Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
 
 
 def setUpModule():
@@ -214,6 +229,24 @@ class Requests(Case):
         connection = self.connect(self.server)
         self.assertEqual(connection.ask(fields="Connection: close\r\n"), (200, b"https\n"))
         self.assertEqual(connection.sock.recv(1), b"")  # close_notify: a ragged end would raise
+
+    def test_client_that_says_its_end_and_keeps_tcp_open_has_left(self):
+        ends = 0
+        for method, target, fields in (("GET", "/wait", ""), ("GET", "/wait", ""), ("GET", "/events", ""),
+                                       ("POST", "/paused", "Content-Length: 30000\r\n\r\nx"),
+                                       ("GET", "/ws", WEBSOCKET)):
+            with self.subTest(target=target):
+                connection = self.connect(self.server)
+                connection.send(target, method, None, fields)
+                if target in ("/events", "/ws"):
+                    connection.sock.recv(4000)
+                else:
+                    evtest.wait_until_read(connection.sock)
+                with contextlib.suppress(OSError):
+                    connection.sock.settimeout(0.01)
+                    connection.sock.unwrap()
+                ends += 1
+                evtest.wait_until(lambda: json.loads(self.connect(self.server).ask("/left")[1]) == [ends], "its end")
 
     def test_body_that_was_cut_is_not_served(self):
         connection = self.connect(self.server)

@@ -48,6 +48,9 @@ static void serve_half(struct exchange *exchange, void *ctx)
 static const struct handler half_handler = {.serve = serve_half, .body_mode = BODY_STREAM};
 static const struct handler large_half_handler = {.serve = serve_half, .body_mode = BODY_STREAM, .ctx = borrowed_text};
 
+/* Its clients may say their end and still read. */
+static const struct handler hold_half_handler = {.serve = serve_held, .half_close = true};
+
 static int set_up(void **state)
 {
     int rv = scene_set_up(state);
@@ -60,6 +63,7 @@ static int set_up(void **state)
     tree_add_filled(&scene.tree, "small", 's', 1300);
     add_usual_routes();
     add_route(METHOD_GET, "/borrowed", &borrowed_handler);
+    add_route(METHOD_GET, "/hold-half", &hold_half_handler);
     add_route(METHOD_POST, "/half", &half_handler);
     add_route(METHOD_POST, "/half-large", &large_half_handler);
     set_limit("write_high_mark", 1000000);
@@ -298,6 +302,110 @@ static void half_closed_client_reads_its_response(void **state)
     assert_int_equal(stats().lost, 0);
 }
 
+/* Say the client's end, and nothing of TCP's. */
+static void say_end(void)
+{
+    SSL_shutdown(tls_client.ssl);
+    tls_client_run(&tls_client);
+}
+
+/* Its request waits, and TCP stays open: a close_notify is the end of the client's side as a FIN is. */
+static void client_that_says_its_end_while_its_request_waits_has_left(void **state)
+{
+    (void)state;
+    enum { AT_ONCE, LATER, IN_ITS_STREAM, BEHIND_KEY_UPDATES, WITH_REQUESTS, AFTER_ITS_BODY, WAYS };
+    for (int i = 0; i < WAYS * VERSIONS; i++) {
+        const int before = held_count, way = i / VERSIONS;
+        open_tls(versions[i % VERSIONS]);
+        if (way == AT_ONCE) { /* in one segment with the request */
+            char wire[1000];
+            size_t len = encrypt(GET("/hold"), wire, sizeof wire);
+            SSL_shutdown(tls_client.ssl);
+            len += encrypt(NULL, wire + len, sizeof wire - len);
+            fake_peer_send(tls_client.peer, wire, len);
+            settle();
+        } else {
+            tls_client_say(&tls_client, way == WITH_REQUESTS    ? GET("/hold") GET("/hello")
+                                        : way == AFTER_ITS_BODY ? "POST /hold-whole HTTP/1.1\r\nHost: a\r\n" BY_LENGTH
+                                                                  "1234567890"
+                                                                : GET("/hold"));
+            assert_int_equal(held_count, before + 1);
+        }
+        if (way == IN_ITS_STREAM) {
+            struct exchange *exchange = held[before].exchange;
+            response_begin(exchange, 200, "text/plain", RESPONSE_LENGTH_UNKNOWN);
+            assert_true(response_write(exchange, "half", 4) >= 0);
+            settle();
+            tls_client_run(&tls_client);
+        } else if (way == BEHIND_KEY_UPDATES && versions[i % VERSIONS] == TLS1_3_VERSION) {
+            for (int n = 0; n < 100; n++) {
+                assert_int_equal(SSL_key_update(tls_client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+                SSL_do_handshake(tls_client.ssl);
+                tls_client_run(&tls_client);
+            }
+        }
+        if (way != AT_ONCE) {
+            assert_false(is_closed(tls_client.peer));
+            assert_int_equal(held[before].gones, 0);
+            say_end();
+        }
+        assert_int_equal(held[before].gones, 1);
+        assert_true(is_closed(tls_client.peer));
+        assert_false(has_content("HTTP/1.1 503"));
+    }
+}
+
+/* Until it is answered, what else a client sends stays where it is. */
+static void requests_behind_one_that_waits_are_answered_after_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * VERSIONS; i++) {
+        const int before = held_count;
+        open_tls(versions[i % VERSIONS]);
+        tls_client_say(&tls_client, GET("/hold"));
+        tls_client_say(&tls_client, GET("/small"));
+        tls_client_say(&tls_client, GET("/hello"));
+        if (i >= VERSIONS) {
+            tls_client_say(&tls_client, GET("/small"));
+            assert_true(tls_client.input_len == 0);
+        }
+        assert_int_equal(held_count, before + 1);
+        reply_held(before, "answered\n");
+        tls_client_run(&tls_client);
+        assert_true(has_content("answered\n"));
+        assert_true(has_content("hello\n"));
+        assert_true(tls_client.input_len > (i < VERSIONS ? 1300 : 2600));
+        assert_false(is_closed(tls_client.peer));
+        say_end();
+        assert_true(is_closed(tls_client.peer));
+    }
+}
+
+/* Its route says that it still reads: whether its end is a close_notify, a FIN, or both. */
+static void client_of_a_half_closed_route_reads_on_after_its_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3 * VERSIONS; i++) {
+        const int before = held_count;
+        open_tls(versions[i % VERSIONS]);
+        tls_client_say(&tls_client, GET("/hold-half"));
+        if (i < 2 * VERSIONS) {
+            say_end();
+        }
+        if (i >= VERSIONS) {
+            fake_peer_shutdown(tls_client.peer);
+            settle();
+        }
+        assert_int_equal(held[before].gones, 0);
+        assert_false(is_closed(tls_client.peer));
+        reply_held(before, "answered\n");
+        tls_client_run(&tls_client);
+        assert_true(has_content("answered\n"));
+        assert_true(is_closed(tls_client.peer));
+        assert_true(tls_client.has_close_notify == (i < 2 * VERSIONS));
+    }
+}
+
 /* What comes behind a close_notify is not looked at, be it a request or garbage. */
 static void nothing_is_served_behind_a_close_notify(void **state)
 {
@@ -479,6 +587,9 @@ int main(void)
         ENDS_TEST(close_notify_that_the_socket_does_not_take_waits_for_room),
         ENDS_TEST(request_that_ends_too_early_is_not_served),
         ENDS_TEST(half_closed_client_reads_its_response),
+        ENDS_TEST(client_that_says_its_end_while_its_request_waits_has_left),
+        ENDS_TEST(requests_behind_one_that_waits_are_answered_after_it),
+        ENDS_TEST(client_of_a_half_closed_route_reads_on_after_its_end),
         ENDS_TEST(nothing_is_served_behind_a_close_notify),
         ENDS_TEST(stream_without_length_that_is_cut_gets_no_close_notify),
         ENDS_TEST(stream_that_a_request_cut_short_cuts_gets_no_close_notify),
