@@ -250,15 +250,19 @@ static int check_form(lua_State *L)
 
 /* Forms. */
 
-/* parse_form(text): a list of name, value, name, value ... */
+/* parse_form(text, is_query): a list of name, value, name, value ... */
 static int parse_form(lua_State *L)
 {
     size_t left;
     const char *text = luaL_checklstring(L, 1, &left);
+    bool is_query = lua_toboolean(L, 2) != 0;
     struct url_pair pair;
     int count = 0;
     lua_newtable(L);
     while (url_next_pair(&text, &left, &pair)) {
+        if (count == 2 * FORM_FIELDS_MAX && is_query) {
+            script_raise_answer(L, 400, "the query has more than %d names", FORM_FIELDS_MAX);
+        }
         if (count == 2 * FORM_FIELDS_MAX) {
             script_raise_answer(L, 413, "the form has more than %d fields", FORM_FIELDS_MAX);
         }

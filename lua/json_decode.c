@@ -9,6 +9,7 @@
 #include "core/utf8.h"
 #include "http/char_class.h"
 #include "http/number.h"
+#include "lua/cdata.h"
 #include "lua/deadline.h"
 #include "lua/json.h"
 #include "lua/scratch.h"
@@ -18,6 +19,8 @@
 
 enum { STACK_PER_LEVEL = 4 }; /* Lua stack slots that one level of nesting needs */
 
+static const double EXACT_MAX = 9007199254740991.0; /* up to 2^53 - 1 no two integers are the same number */
+
 struct decoder {
     lua_State *L;
     struct write_buffer *scratch; /* a string with escapes being made */
@@ -26,6 +29,7 @@ struct decoder {
     unsigned values;              /* decoded since the last look at the deadline */
     const char *looked_at;        /* where that look was */
     const char *error;            /* static text, NULL as long as all is well */
+    enum json_int64 int64;
 };
 
 static bool decode_value(struct decoder *decoder);
@@ -68,6 +72,37 @@ static size_t take_digits(struct decoder *decoder)
     return (size_t)(decoder->at - first);
 }
 
+/* An integer, "-" and digits or digits, as 64 bits; false if it is longer. */
+static bool read_integer(const char *text, size_t len, struct cdata_integer *integer)
+{
+    bool is_negative = text[0] == '-';
+    uint64_t value = 0;
+    for (size_t i = is_negative ? 1 : 0; i < len; i++) {
+        unsigned digit = (unsigned)(text[i] - '0');
+        if (value > UINT64_MAX / 10 || value * 10 > UINT64_MAX - digit) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    if (is_negative && value > (uint64_t)INT64_MAX + 1) {
+        return false;
+    }
+    integer->bits = is_negative ? ~value + 1 : value;
+    integer->is_signed = is_negative || value <= INT64_MAX;
+    return true;
+}
+
+/* Push an integer beyond 2^53 as the caller wants it; false if it is to be a number. */
+static bool push_large_integer(const struct decoder *decoder, const char *text, size_t len)
+{
+    struct cdata_integer integer;
+    if (decoder->int64 == JSON_INT64_TEXT) {
+        lua_pushlstring(decoder->L, text, len);
+        return true;
+    }
+    return read_integer(text, len, &integer) && cdata_push_integer(decoder->L, &integer);
+}
+
 static bool decode_number(struct decoder *decoder)
 {
     const char *first = decoder->at;
@@ -81,20 +116,28 @@ static bool decode_number(struct decoder *decoder)
         decoder->at = digits;
         return json_fail(decoder, "a number must not begin with 0");
     }
+    bool is_integer = true;
     if (peek(decoder) == '.') {
+        is_integer = false;
         decoder->at++;
         if (take_digits(decoder) == 0) {
             return json_fail(decoder, "a number needs a digit here");
         }
     }
     if (peek(decoder) == 'e' || peek(decoder) == 'E') {
+        is_integer = false;
         decoder->at++;
         decoder->at += peek(decoder) == '+' || peek(decoder) == '-' ? 1 : 0;
         if (take_digits(decoder) == 0) {
             return json_fail(decoder, "a number needs a digit here");
         }
     }
-    double value = number_parse(first, (size_t)(decoder->at - first));
+    size_t len = (size_t)(decoder->at - first);
+    double value = number_parse(first, len);
+    if (decoder->int64 != JSON_INT64_NUMBER && is_integer && fabs(value) > EXACT_MAX &&
+        push_large_integer(decoder, first, len)) {
+        return true;
+    }
     if (!isfinite(value)) {
         decoder->at = first;
         return json_fail(decoder, "the number is too large");
@@ -357,10 +400,10 @@ static bool decode_value(struct decoder *decoder)
     return take_word(decoder, c == 't' ? "true" : "false");
 }
 
-int json_decode(lua_State *L, const char *text, size_t len, struct write_buffer *scratch)
+int json_decode(lua_State *L, const char *text, size_t len, enum json_int64 int64, struct write_buffer *scratch)
 {
     struct decoder decoder = {
-        .L = L, .scratch = scratch, .start = text, .at = text, .looked_at = text, .end = text + len};
+        .L = L, .scratch = scratch, .start = text, .at = text, .looked_at = text, .end = text + len, .int64 = int64};
     int top = lua_gettop(L);
     script_reserve_values(L, STACK_PER_LEVEL, "JSON");
     if (decode_value(&decoder)) {

@@ -9,17 +9,21 @@
 
 #include "core/utf8.h"
 #include "http/number.h"
+#include "lua/cdata.h"
 #include "lua/deadline.h"
 #include "lua/json.h"
 #include "lua/object.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum {
-    SLOTS_PER_LEVEL = 4, /* Lua stack slots that one level of nesting needs */
+    SLOTS_PER_LEVEL = 6, /* Lua stack slots that one level of nesting needs */
 };
 
 struct encoder {
@@ -30,6 +34,14 @@ struct encoder {
     unsigned depth;           /* levels of nesting around the value at hand */
     const char *field;        /* name of the innermost field, NULL in an array */
     int item;                 /* index in the innermost array, 0 outside of one */
+    struct json_style style;
+};
+
+/* The name of a field, to be sorted. The string stays in the list of names on the stack. */
+struct json_name {
+    const char *text;
+    size_t len;
+    int number; /* its place in the list */
 };
 
 static void encode_value(struct encoder *encoder, int index);
@@ -66,6 +78,19 @@ static void json_put(struct encoder *encoder, const char *text, size_t len)
 static void put_char(struct encoder *encoder, char c)
 {
     json_put(encoder, &c, 1);
+}
+
+/* Begin an item, a field or what closes them on a line of its own, if that is the style. */
+static void put_json_line(struct encoder *encoder)
+{
+    static const char spaces[JSON_INDENT_MAX + 1] = "        ";
+    if (encoder->style.indent == 0) {
+        return;
+    }
+    put_char(encoder, '\n');
+    for (unsigned i = 0; i < encoder->depth; i++) {
+        json_put(encoder, spaces, encoder->style.indent);
+    }
 }
 
 static void encode_number(struct encoder *encoder, double number)
@@ -163,6 +188,7 @@ static void encode_array(struct encoder *encoder, int index, size_t len)
         if (i > 1) {
             put_char(encoder, ',');
         }
+        put_json_line(encoder);
         encoder->item = (int)i;
         lua_rawgeti(L, index, (int)i);
         if (lua_isnil(L, -1)) {
@@ -173,35 +199,118 @@ static void encode_array(struct encoder *encoder, int index, size_t len)
         encode_value(encoder, lua_gettop(L));
         lua_pop(L, 1);
     }
+    encoder->depth--;
+    if (len > 0) {
+        put_json_line(encoder);
+    }
+    encoder->depth++;
     put_char(encoder, ']');
     encoder->field = field;
     encoder->item = item;
 }
 
-static void encode_object(struct encoder *encoder, int index)
+/* The field whose name and value are on top of the stack; pops the value. */
+static void encode_field(struct encoder *encoder, bool is_first)
 {
     lua_State *L = encoder->L;
     const char *field = encoder->field;
-    bool is_first = true;
-    put_char(encoder, '{');
-    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING) {
-            refuse_value(encoder, lua_type(L, -2) == LUA_TNUMBER
-                                      ? "cannot encode a table with number keys that is not a list; use tostring(key)"
-                                      : "cannot encode a table with keys that are not strings");
-        }
-        size_t len;
-        const char *name = lua_tolstring(L, -2, &len);
-        if (!is_first) {
-            put_char(encoder, ',');
-        }
-        is_first = false;
-        encode_string(encoder, name, len);
-        put_char(encoder, ':');
-        encoder->field = name;
-        encode_value(encoder, lua_gettop(L));
-        encoder->field = field;
+    size_t len;
+    const char *name = lua_tolstring(L, -2, &len);
+    if (!is_first) {
+        put_char(encoder, ',');
     }
+    put_json_line(encoder);
+    encode_string(encoder, name, len);
+    json_put(encoder, ": ", encoder->style.indent == 0 ? 1 : 2);
+    encoder->field = name;
+    encode_value(encoder, lua_gettop(L));
+    encoder->field = field;
+    lua_pop(L, 1);
+}
+
+/* The key on the stack below the value on top must be a name. */
+static void check_json_name(const struct encoder *encoder)
+{
+    int type = lua_type(encoder->L, -2);
+    if (type != LUA_TSTRING) {
+        refuse_value(encoder, type == LUA_TNUMBER
+                                  ? "cannot encode a table with number keys that is not a list; use app.json.object"
+                                  : "cannot encode a table with keys that are not strings");
+    }
+}
+
+static int compare_json_names(const void *a, const void *b)
+{
+    const struct json_name *left = a;
+    const struct json_name *right = b;
+    size_t len = left->len < right->len ? left->len : right->len;
+    int order = memcmp(left->text, right->text, len);
+    return order != 0 ? order : (left->len > right->len) - (left->len < right->len);
+}
+
+/* Push a list of the names of the object at index, and a userdata with count of them, sorted. */
+static struct json_name *push_sorted_names(struct encoder *encoder, int index, int *count)
+{
+    lua_State *L = encoder->L;
+    *count = 0;
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, index) != 0;) {
+        check_json_name(encoder);
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -3, ++*count);
+        count_work(encoder, JSON_LOOK_BYTES / JSON_LOOK);
+    }
+    struct json_name *names = lua_newuserdata(L, (size_t)*count * sizeof *names);
+    for (int i = 0; i < *count; i++) {
+        lua_rawgeti(L, -2, i + 1);
+        names[i].text = lua_tolstring(L, -1, &names[i].len);
+        names[i].number = i + 1;
+        lua_pop(L, 1);
+    }
+    if (*count > 1) {
+        qsort(names, (size_t)*count, sizeof *names, compare_json_names);
+    }
+    return names;
+}
+
+static bool encode_sorted_fields(struct encoder *encoder, int index)
+{
+    lua_State *L = encoder->L;
+    int count;
+    const struct json_name *names = push_sorted_names(encoder, index, &count);
+    int list = lua_gettop(L) - 1;
+    for (int i = 0; i < count; i++) {
+        lua_rawgeti(L, list, names[i].number);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, index);
+        encode_field(encoder, i == 0);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return count > 0;
+}
+
+static bool encode_fields(struct encoder *encoder, int index)
+{
+    lua_State *L = encoder->L;
+    bool is_first = true;
+    for (lua_pushnil(L); lua_next(L, index) != 0; is_first = false) {
+        check_json_name(encoder);
+        encode_field(encoder, is_first);
+    }
+    return !is_first;
+}
+
+static void encode_object(struct encoder *encoder, int index)
+{
+    put_char(encoder, '{');
+    bool has_fields = encoder->style.is_sorted ? encode_sorted_fields(encoder, index) : encode_fields(encoder, index);
+    encoder->depth--;
+    if (has_fields) {
+        put_json_line(encoder);
+    }
+    encoder->depth++;
     put_char(encoder, '}');
 }
 
@@ -219,6 +328,20 @@ static void encode_table(struct encoder *encoder, int index)
         encode_object(encoder, index);
     }
     encoder->depth--;
+}
+
+/* Returns whether the value was a 64-bit integer of LuaJIT. */
+static bool encode_cdata(struct encoder *encoder, int index)
+{
+    struct cdata_integer integer;
+    char text[24];
+    if (!cdata_get_integer(encoder->L, index, &integer)) {
+        return false;
+    }
+    int len = integer.is_signed ? snprintf(text, sizeof text, "%" PRId64, (int64_t)integer.bits)
+                                : snprintf(text, sizeof text, "%" PRIu64, integer.bits);
+    json_put(encoder, text, (size_t)len);
+    return true;
 }
 
 static void encode_value(struct encoder *encoder, int index)
@@ -252,6 +375,11 @@ static void encode_value(struct encoder *encoder, int index)
             return;
         }
         break;
+    case CDATA_TYPE:
+        if (encode_cdata(encoder, index)) {
+            return;
+        }
+        break;
     default:
         break;
     }
@@ -259,9 +387,17 @@ static void encode_value(struct encoder *encoder, int index)
     refuse_value(encoder, what);
 }
 
-void json_encode(lua_State *L, int index, struct write_buffer *out)
+void json_encode_styled(lua_State *L, int index, const struct json_style *style, struct write_buffer *out)
 {
     size_t cap = script_of(L)->settings.lua_memory_bytes;
-    struct encoder encoder = {.L = L, .out = out, .out_max = cap < JSON_TEXT_MAX ? cap : JSON_TEXT_MAX};
+    struct encoder encoder = {.L = L,
+                              .out = out,
+                              .out_max = cap < JSON_TEXT_MAX ? cap : JSON_TEXT_MAX,
+                              .style = *style};
     encode_value(&encoder, index < 0 && index > LUA_REGISTRYINDEX ? lua_gettop(L) + index + 1 : index);
+}
+
+void json_encode(lua_State *L, int index, struct write_buffer *out)
+{
+    json_encode_styled(L, index, &(struct json_style){0}, out);
 }

@@ -113,6 +113,19 @@ app.json = {
         end
         return setmetatable(list or {}, array_meta)
     end,
+    is_array = function(value)
+        return type(value) == "table" and (getmetatable(value) == array_meta or #value > 0)
+    end,
+    object = function(fields)
+        if type(fields) ~= "table" then
+            fail("app.json.object: a table expected, got " .. describe(fields))
+        end
+        local object = {}
+        for name, value in pairs(fields) do
+            object[type(name) == "number" and core.number_text(name) or name] = value
+        end
+        return object
+    end,
 }
 
 core.ref("array_meta", array_meta)

@@ -6,7 +6,7 @@
 local core, app, shared = ...
 local fail, raise, array = core.fail, app.error, app.json.array
 local closed = shared.closed
-local error, setmetatable = error, setmetatable
+local error, setmetatable, type = error, setmetatable, type
 local string, table = string, table
 
 local json_decode, request_index = core.json_decode, core.request_index
@@ -175,8 +175,10 @@ local function form_of(req)
     if core.check_form(req) then
         list = {}
         for part in methods.parts(req) do
-            list[#list + 1] = part.name
-            list[#list + 1] = part:text()
+            if part.name then
+                list[#list + 1] = part.name
+                list[#list + 1] = part:text()
+            end
         end
     else
         list = core.parse_form(body_of(req))
@@ -203,4 +205,87 @@ function methods.form_all(req, name)
         end
     end
     return values
+end
+
+-- Nested names: order[lines][][id]=7 is { order = { lines = { { id = "7" } } } }.
+
+local NESTED_DEPTH_MAX = 16 -- brackets of a name
+
+-- The names in "order[lines][]": { "order", "lines", "" }. A name that is not of this kind is one name.
+local function split_name(name, what)
+    local first, rest = name:match "^([^%[%]]+)(%[.*)$"
+    if not first or rest:gsub("%[[^%[%]]*%]", "") ~= "" then
+        return { name }
+    end
+    local names = { first }
+    for inner in rest:gmatch "%[([^%[%]]*)%]" do
+        if #names > NESTED_DEPTH_MAX then
+            raise(400, string.format("the %s has a name of more than %d levels\n", what, NESTED_DEPTH_MAX))
+        end
+        names[#names + 1] = inner
+    end
+    return names
+end
+
+-- Whether names[at], names[at + 1] ... can still be set in the last item of a list.
+local function has_room(item, names, at)
+    for i = at, #names do
+        if names[i] == "" then
+            return true
+        end
+        item = item[names[i]]
+        if type(item) ~= "table" then
+            return item == nil
+        end
+    end
+    return false
+end
+
+-- The table at names[at] of node, made if it is not there: a list if the next name is empty. nil if there is something
+-- else.
+local function child_of(node, names, at, lists)
+    local name, is_list = names[at], names[at + 1] == ""
+    local child
+    if name ~= "" then
+        child = node[name]
+    elseif not is_list then -- a[][b]: of the last item, as long as it has no b
+        child = node[#node]
+        child = type(child) == "table" and not lists[child] and has_room(child, names, at + 1) and child or nil
+    end
+    if child == nil then
+        child = is_list and array {} or {}
+        lists[child] = is_list
+        node[name == "" and #node + 1 or name] = child
+    elseif type(child) ~= "table" or lists[child] ~= is_list then
+        return nil
+    end
+    return child
+end
+
+local function nest(list, what)
+    local tree, lists = {}, {}
+    for i = 1, #list, 2 do
+        local names = split_name(list[i], what)
+        local node, last = tree, names[#names]
+        for at = 1, #names - 1 do
+            node = node and child_of(node, names, at, lists)
+        end
+        if not node or type(node[last]) == "table" then
+            raise(400, string.format("the %s has %s, which does not fit a name before it\n", what, core.quote(list[i])))
+        end
+        if last == "" and lists[node] then
+            node[#node + 1] = list[i + 1]
+        elseif node[last] == nil then
+            node[last] = list[i + 1]
+        end
+    end
+    return tree
+end
+
+function methods.form_nested(req)
+    return nest(form_of(req), "form")
+end
+
+function methods.query_nested(req)
+    return nest(core.parse_form(req.target:match "%?(.*)" or "", true), "query")
 end

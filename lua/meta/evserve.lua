@@ -100,6 +100,10 @@ function request:header(name) end
 ---@return string[]
 function request:query_all(name) end
 
+--- The query with names such as filter[tag][] as tables in each other. Raises a 400 for names that do not fit together.
+---@return table
+function request:query_nested() end
+
 --- The body as it arrives, in pieces of at most 64 KiB: for chunk in req:chunks() do ... end. Waits for each piece.
 ---@return fun(): string?
 function request:chunks() end
@@ -116,6 +120,10 @@ function request:form() end
 ---@param name string
 ---@return string[]
 function request:form_all(name) end
+
+--- The form with names such as lines[][id] as tables in each other. Raises a 400 for names that do not fit together.
+---@return table
+function request:form_nested() end
 
 --- The parts of a multipart form as they arrive: for part in req:parts() do ... end. Waits for each part.
 ---@return fun(): evserve.Part?
@@ -1429,16 +1437,30 @@ function app.open(sealed, terms) end
 ---@class evserve.Json
 app.json = {}
 
---- JSON for a value. Raises an error if there is none.
+--- JSON for a value. Raises an error if there is none. sort: the names of objects in the order of their bytes; indent:
+--- each item on a line, indented by so many spaces (0 to 8).
 ---@param value any
+---@param options? { sort: boolean?, indent: integer? }
 ---@return string
-function app.json.encode(value) end
+function app.json.encode(value, options) end
 
---- The value, or nil and an error text.
+--- The value, or nil and an error text. int64: integers beyond 2^53 are 64-bit integers (42LL, 42ULL) or text; without
+--- it, the nearest number.
 ---@param text string
+---@param options? { int64: "cdata"|"text"|nil }
 ---@return any
 ---@return string?
-function app.json.decode(text) end
+function app.json.decode(text, options) end
+
+--- Whether JSON for the value is an array: a table with items, or one that app.json.array or app.json.decode has marked.
+---@param value any
+---@return boolean
+function app.json.is_array(value) end
+
+--- A copy of a table with text as its keys, so that it becomes a JSON object: number keys are written as text.
+---@param fields table
+---@return table
+function app.json.object(fields) end
 
 --- Mark a table (by default a new one) as a JSON array. This matters if it is empty.
 ---@param list table?

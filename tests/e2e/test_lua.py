@@ -402,6 +402,25 @@ class Json(SiteCase):
             json.encode(9007199254740993), json.encode({ a = json.null }), json.encode(-0.0), json.encode(1/3),
         }, ",\n") .. "]"
     end)
+    app.post("/sorted", function(req)
+        return json.encode(json.decode(req.body), { sort = true, indent = tonumber(req.query.indent) })
+    end)
+    app.post("/int64", function(req)
+        local value, err = json.decode(req.body, { int64 = req.query.as })
+        if err then return 400, err end
+        local types = {}
+        for i, item in ipairs(value) do types[i] = type(item) .. " " .. tostring(item) end
+        return json.encode(value) .. "\n" .. table.concat(types, "\n")
+    end)
+    app.get("/kinds", function()
+        local value = json.decode '{"list":[],"record":{},"full":[1]}'
+        return { json.is_array(value.list), json.is_array(value.record), json.is_array(value.full), json.is_array(1),
+                 json.is_array {}, json.is_array { 1 }, json.object { "a", "b", [0.5] = "c", d = "e" } }
+    end)
+    app.post("/refused", function(req)
+        local ok, err = pcall(assert(loadstring(req.body)), app)
+        return tostring(ok) .. " " .. tostring(err)
+    end)
     """
 
     GOOD = ['null', 'true', 'false', '0', '-1', '1.5', '1e3', '-2.5E-3', '123456789012345', '""', '"a"', '[]', '{}',
@@ -438,6 +457,57 @@ class Json(SiteCase):
                     answer = client.ask("POST", "/round", body=text if isinstance(text, bytes) else text.encode())
                     self.assertEqual(answer.status, 400, answer.text)
                     self.assertRegex(answer.text, r"^JSON: .* \(byte \d+\)$")
+
+    def test_names_come_in_order_and_on_lines_of_their_own(self):
+        text = '{"b":[1,{"z":[],"y":{}}],"a":{"é":1,"e":2,"":3,"ab":4,"a":5}}'
+        want = json.loads(text)
+        for indent in ("", "?indent=0", "?indent=2", "?indent=8"):
+            got = self.ask("/sorted" + indent, "POST", body=text.encode()).text
+            lines = int(indent[-1]) if indent else 0
+            self.assertEqual(got, json.dumps(want, sort_keys=True, ensure_ascii=False, indent=lines or None,
+                                             separators=(",", ": " if lines else ":")))
+
+    def test_integers_of_64_bits(self):
+        text = ("[1,-2,9007199254740991,9007199254740993,-9007199254740993,9223372036854775807,-9223372036854775808,"
+                "9223372036854775808,18446744073709551615,18446744073709551616,-9223372036854775809,1e3,1.5]")
+        written, *types = self.ask("/int64?as=cdata", "POST", body=text.encode()).text.split("\n")
+        self.assertEqual(written, text.replace("18446744073709551616", "1.8446744073709552e+19")
+                         .replace("-9223372036854775809", "-9.223372036854776e+18").replace("1e3", "1000"))
+        self.assertEqual(types[2:5], ["number 9.007199254741e+15", "cdata 9007199254740993LL", "cdata -9007199254740993LL"])
+        self.assertEqual(types[7:10], ["cdata 9223372036854775808ULL", "cdata 18446744073709551615ULL",
+                                       "number 1.844674407371e+19"])
+        written, *types = self.ask("/int64?as=text", "POST", body=text.encode()).text.split("\n")
+        self.assertEqual(types[9], "string 18446744073709551616")
+        self.assertEqual(types[2], "number 9.007199254741e+15")
+        written = self.ask("/int64", "POST", body=text.encode()).text.split("\n")[0]
+        self.assertEqual(json.loads(written), [float(number) for number in json.loads(text)])
+
+    def test_lists_and_objects_are_told_apart(self):
+        self.assertEqual(self.ask("/kinds").json, [True, False, True, False, False, True,
+                                                   {"1": "a", "2": "b", "0.5": "c", "d": "e"}])
+
+    def test_what_options_and_values_are_refused(self):
+        for code, want in (
+                ("json.encode({}, { sorted = true })", "app.json.encode: unknown option sorted: there are sort, indent"),
+                ("json.encode({}, { sort = 1 })", "app.json.encode: sort is true or false, not a number"),
+                ("json.encode({}, { indent = 9 })", "app.json.encode: indent is a number of spaces, 0 to 8"),
+                ("json.encode({}, { indent = 1.5 })", "app.json.encode: indent is a number of spaces, 0 to 8"),
+                ("json.encode({}, 2)", "app.json.encode: a table of options expected, got number"),
+                ("json.encode({}, {}, {})", "app.json.encode: one value expected"),
+                ("json.decode('1', { int64 = 'double' })", 'app.json.decode: int64 is "cdata" or "text"'),
+                ("json.decode('1', { x = 1 })", "app.json.decode: unknown option x: there is only int64"),
+                ("json.encode({ [7] = 1 })", "JSON: cannot encode a table with number keys that is not a list; use "
+                                             "app.json.object"),
+                ("json.encode({ [7] = 1 }, { sort = true })", "JSON: cannot encode a table with number keys that is not"),
+                ("json.encode { a = require('ffi').new('int[2]') }", 'JSON: cannot encode a cdata (field "a")'),
+                ("json.encode { 1i }", "JSON: cannot encode a cdata (item 1)"),
+                ("local ffi = require 'ffi' local old = ffi.istype function ffi.istype() error 'called' end "
+                 "local ok, err = pcall(app.json.encode, 1LL) ffi.istype = old error(err, 0)", "JSON: cannot encode a cdata")):
+            with self.subTest(code):
+                code = "app." + code if code.startswith("json") else code
+                answer = self.ask("/refused", "POST", body=("local app = ... " + code).encode())
+                self.assertIn(want, answer.text)
+                self.assertRegex(answer.text, "^false ")
 
     def test_place_of_the_error(self):
         self.assertEqual(self.ask("/round", "POST", body=b'{"a":1,}').text,

@@ -327,6 +327,8 @@ class Forms(SiteCase):
     app.post("/form", { max_body = "100M" }, function(req)
         return { form = req:form(), all = req:form_all("a"), none = req:form_all("nobody") }
     end)
+    app.post("/nested", function(req) return req:form_nested() end)
+    app.get("/nested", function(req) return req:query_nested() end)
     app.post("/after-body", function(req) return { length = #req.body, form = req:form() } end)
     local function describe(part, content)
         return { name = part.name, filename = part.filename, type = part.type, content = content,
@@ -386,6 +388,41 @@ class Forms(SiteCase):
         got = self.post("/form", body).json
         self.assertEqual(got["form"]["photo"], bytes(range(1, 100)).decode())
         self.assertEqual((got["form"]["a"], got["form"]["b"], got["all"]), ("1", "x y&z", ["1", "2"]))
+
+    def test_nested_names(self):
+        for text, want in (
+                ("", {}), ("a=1&b=2&a=3", {"a": "1", "b": "2"}), ("a[b]=1&a[c][d]=2&a[b]=3", {"a": {"b": "1", "c": {"d": "2"}}}),
+                ("a[]=1&a[]=2&b[c][]=3", {"a": ["1", "2"], "b": {"c": ["3"]}}),
+                ("a%5Bb%5D=1+2", {"a": {"b": "1 2"}}), ("a[0]=x&a[1]=y", {"a": {"0": "x", "1": "y"}}),
+                ("l[][id]=7&l[][n]=2&l[][id]=8", {"l": [{"id": "7", "n": "2"}, {"id": "8"}]}),
+                ("l[][a][x]=1&l[][a][y]=2&l[][a][x]=3", {"l": [{"a": {"x": "1", "y": "2"}}, {"a": {"x": "3"}}]}),
+                ("l[][t][]=1&l[][t][]=2", {"l": [{"t": ["1", "2"]}]}), ("a[][]=1&a[][]=2", {"a": [["1"], ["2"]]}),
+                ("[]=1&[a]=2&a]=3&a[=4&a[b]c=5&a[[b]]=6&=7",
+                 {"[]": "1", "[a]": "2", "a]": "3", "a[": "4", "a[b]c": "5", "a[[b]]": "6", "": "7"}),
+                ("a" + "[x]" * 16 + "=1", None)):
+            with self.subTest(text):
+                got = self.post("/nested", text.encode(), FORM)
+                self.assertEqual(got.status, 200, got.text)
+                self.assertEqual(got.text, self.ask("/nested?" + text).text)
+                if want is not None:
+                    self.assertEqual(got.json, want)
+        self.assertEqual(self.post("/nested", multipart(field("a[b]", b"1"), field("a[c][]", b"2"))).json,
+                         {"a": {"b": "1", "c": ["2"]}})
+        for text, reason in (
+                ("a=1&a[b]=2", 'has "a[b]", which does not fit a name before it'),
+                ("a[b]=1&a=2", 'has "a", which does not fit a name before it'),
+                ("a[]=1&a[b]=2", 'has "a[b]", which does not fit a name before it'),
+                ("a[b]=1&a[]=2", 'has "a[]", which does not fit a name before it'),
+                ("a[b][c]=1&a[b]=2", 'has "a[b]", which does not fit a name before it'),
+                ("a" + "[x]" * 17 + "=1", "has a name of more than 16 levels")):
+            with self.subTest(text):
+                for kind, got in (("form", self.post("/nested", text.encode(), FORM)), ("query", self.ask("/nested?" + text))):
+                    self.assertEqual((got.status, got.text), (400, f"the {kind} {reason}\n"))
+        text = "&".join(f"a[]={i}" for i in range(1001))
+        self.assertEqual(self.post("/nested", text.encode(), FORM).status, 413)
+        answer = self.ask("/nested?" + text)
+        self.assertEqual((answer.status, answer.text), (400, "the query has more than 1000 names\n"))
+        self.assertEqual(len(self.ask("/nested?" + text.rpartition("&")[0]).json["a"]), 1000)
 
     def test_form_of_a_body_that_was_taken(self):
         body = multipart(field("a", b"1"), field("b", b"2"))

@@ -204,7 +204,7 @@ struct text {
 static int check(lua_State *L)
 {
     const struct text *text = lua_touserdata(L, 1);
-    int count = json_decode(L, text->bytes, text->len, script_lend_scratch(L, "decode"));
+    int count = json_decode(L, text->bytes, text->len, JSON_INT64_NUMBER, script_lend_scratch(L, "decode"));
     script_return_scratch(L);
     FUZZ_MUST((count == 1) == is_json(text->bytes, text->len));
     if (count == 2) {
@@ -219,7 +219,7 @@ static int check(lua_State *L)
     size_t len;
     const char *written = lua_tolstring(L, -1, &len);
     FUZZ_MUST(is_json(written, len));
-    FUZZ_MUST(json_decode(L, written, len, script_lend_scratch(L, "decode")) == 1);
+    FUZZ_MUST(json_decode(L, written, len, JSON_INT64_NUMBER, script_lend_scratch(L, "decode")) == 1);
     script_return_scratch(L);
     FUZZ_MUST(are_equal(L, value, lua_gettop(L)));
     return 0;
