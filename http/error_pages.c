@@ -73,6 +73,21 @@ bool error_pages_replace(struct exchange *exchange, const struct error_pages *pa
     return page != NULL && page->for_proxied && send_page_file(exchange, pages, page, status);
 }
 
+bool error_pages_get(const struct error_pages *pages, size_t n, char status[ERROR_STATUS_TEXT], const char **file)
+{
+    for (unsigned i = 0; pages != NULL && i < ERROR_STATUS_COUNT + 2; i++) {
+        bool is_class = i >= ERROR_STATUS_COUNT;
+        uint8_t index = is_class ? pages->by_class[i - ERROR_STATUS_COUNT] : pages->by_status[i];
+        if (index != 0 && n-- == 0) {
+            unsigned number = ERROR_STATUS_FIRST + (is_class ? 100 * (i - ERROR_STATUS_COUNT) : i);
+            snprintf(status, ERROR_STATUS_TEXT, is_class ? "%uxx" : "%u", is_class ? number / 100 % 10 : number % 1000);
+            *file = pages->pages[index - 1]->path;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Setting up. */
 
 /* The place of a status, or of "4xx", in pages; NULL for what is neither. */

@@ -14,6 +14,8 @@ struct exchange;
 struct file_cache;
 struct log;
 
+enum { ERROR_STATUS_TEXT = 4 }; /* bytes of "404" or "4xx" with its NUL */
+
 /* Set a page for statuses: "404", "4xx", "5xx", or several of these, separated by commas or spaces. A status of its own
  * wins over its class. *pages is made when it is NULL; the cache is borrowed and must outlive it. file is a path;
  * for_proxied: it takes the place of such responses of other servers, too (http/proxy/). Returns 0, or -errno with a
@@ -33,6 +35,10 @@ bool error_pages_replace(struct exchange *exchange, const struct error_pages *pa
 
 /* The directory of the n-th page, or NULL past the last one. pages may be NULL. */
 const char *error_pages_directory(const struct error_pages *pages, size_t n);
+
+/* For tables of routes: the n-th status or class that has a page, "404" or "5xx", in status, and the file as it was
+ * given. Returns false past the last one. pages may be NULL. */
+bool error_pages_get(const struct error_pages *pages, size_t n, char status[ERROR_STATUS_TEXT], const char **file);
 
 /* Log a warning for each file that is not there now. That is no error: it may appear later. pages and log may be
  * NULL. */

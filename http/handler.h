@@ -16,6 +16,13 @@ enum body_mode {
     BODY_UNDECIDED, /* the request is held (http/rules/rules.h): what becomes of the body is decided later */
 };
 
+/* A line of a table of routes that stands for all routes of a handler. Texts live as long as the handler. */
+struct handler_row {
+    const char *what; /* one word: "proxy" */
+    const char *path; /* prefix */
+    const char *says; /* what happens there */
+};
+
 /* What responds to the requests of a route. Owned by whoever registers it; must outlive the server. */
 struct handler {
     /* Answer the exchange with the functions of http/response.h, during the call or later. */
@@ -28,6 +35,7 @@ struct handler {
     const struct handler *refusals; /* responds where the server refuses a request of the route (http/refusal.h), or
                                      * NULL: the server does so itself */
     const char *name;               /* of the route, for tables of routes; NULL without one */
+    const struct handler_row *row;  /* in tables of routes, or NULL: each of its routes has a line */
     const struct limits *limits;    /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
     bool half_close;                /* its clients may shut their side and still read: that is no leaving */
     bool is_unlogged;               /* its requests are not in the access log */

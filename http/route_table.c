@@ -1,9 +1,10 @@
-/* Happy path: rows are collected from the router, the mounts and the rules, measured, sorted, printed. Speed does not
+/* Happy path: rows are collected from the router, the mounts, the rules and the error pages, measured, sorted, printed. Speed does not
  * matter: it runs if the command line asks for the table. */
 
 #include "http/route_table.h"
 
 #include "core/mem.h"
+#include "http/error_pages.h"
 #include "http/exchange.h"
 #include "http/router.h"
 #include "http/rules/rules.h"
@@ -16,42 +17,80 @@
 #include <string.h>
 
 struct row {
-    uint64_t methods;  /* of a route; none of a mount or a rule */
-    const char *what;  /* of a mount or a rule, in place of methods: "static" */
-    const char *path;  /* pattern or prefix */
-    const char *name;  /* never NULL */
-    const char *place; /* file and line, or directory, or what a rule says */
-    size_t order;      /* of registration */
+    uint64_t methods;               /* of a route; none of other rows */
+    const char *what;               /* in place of methods: "static" */
+    const char *path;               /* pattern or prefix; NULL for an error page */
+    const char *name;               /* never NULL */
+    const char *place;              /* file and line, or directory, or what a rule says */
+    const char *says;               /* in front of place, of a proxy: its upstreams; NULL: nothing */
+    size_t order;                   /* of registration */
+    char status[ERROR_STATUS_TEXT]; /* in place of path */
 };
 
-/* Put the lines about rules into rows, unless that is NULL. Returns how many there are. */
-static size_t collect_rules(const struct vhost *vhost, struct row *rows, size_t order)
+/* Put a row into rows, unless that is NULL: then they are only counted. */
+static void put_row(struct row *rows, size_t *count, struct row row)
 {
-    size_t count = 0;
+    if (rows != NULL) {
+        row.order = *count;
+        rows[*count] = row;
+    }
+    (*count)++;
+}
+
+static void collect_routes(const struct vhost *vhost, struct row *rows, size_t *count)
+{
+    const struct route *route;
+    const struct handler_row *last = NULL;
+    for (size_t n = 0; (route = router_route(vhost->router, n)) != NULL; n++) {
+        const struct handler *handler = route->handler;
+        const char *name = handler->name == NULL ? "-" : handler->name;
+        struct row row = {.methods = route->methods, .path = route->pattern, .name = name, .place = route->where};
+        if (handler->row != NULL) {
+            row = (struct row){.what = handler->row->what,
+                               .path = handler->row->path,
+                               .name = name,
+                               .says = handler->row->says,
+                               .place = route->where};
+        }
+        if (handler->row == NULL || handler->row != last) { /* its routes follow each other */
+            put_row(rows, count, row);
+        }
+        last = handler->row;
+    }
+}
+
+static void collect_rules(const struct vhost *vhost, struct row *rows, size_t *count)
+{
     const struct rule *rule;
     for (size_t n = 0; vhost->rules != NULL && (rule = rules_get(vhost->rules, n)) != NULL; n++) {
         struct rule_row told;
         for (size_t i = 0; rule_tell(rule, i, &told); i++) {
-            if (rows != NULL) {
-                rows[count] = (struct row){0, told.what, told.path, "-", told.says, order + count};
-            }
-            count++;
+            put_row(rows, count, (struct row){.what = told.what, .path = told.path, .name = "-", .place = told.says});
         }
+    }
+}
+
+/* Put all rows of a host into rows, unless that is NULL. Returns how many there are. */
+static size_t collect_rows(const struct vhost *vhost, struct row *rows)
+{
+    size_t count = 0;
+    const char *prefix, *directory;
+    collect_routes(vhost, rows, &count);
+    for (size_t n = 0; static_mounts_get(vhost->mounts, n, &prefix, &directory); n++) {
+        const char *place = directory == NULL ? "(in memory)" : directory;
+        put_row(rows, &count, (struct row){.what = "static", .path = prefix, .name = "-", .place = place});
+    }
+    collect_rules(vhost, rows, &count);
+    struct row page = {.what = "error", .name = "-"};
+    for (size_t n = 0; error_pages_get(vhost->error_pages, n, page.status, &page.place); n++) {
+        put_row(rows, &count, page);
     }
     return count;
 }
 
-static size_t count_rows(const struct vhost *vhost)
+static const char *path_of_row(const struct row *row)
 {
-    const char *prefix, *directory;
-    size_t routes = 0, mounts = 0;
-    while (router_route(vhost->router, routes) != NULL) {
-        routes++;
-    }
-    while (static_mounts_get(vhost->mounts, mounts, &prefix, &directory)) {
-        mounts++;
-    }
-    return routes + mounts + collect_rules(vhost, NULL, 0);
+    return row->path == NULL ? row->status : row->path;
 }
 
 /* A list without blanks, so that a column is a word: "GET,POST", "*", "static", "rule" or "308". */
@@ -71,30 +110,10 @@ static void format_methods(const struct vhost *vhost, const struct row *row, cha
     *out = '\0';
 }
 
-static void collect_rows(const struct vhost *vhost, struct row *rows)
-{
-    size_t count = 0;
-    const struct route *route;
-    for (size_t n = 0; (route = router_route(vhost->router, n)) != NULL; n++) {
-        const char *name = route->handler->name;
-        rows[count++] = (struct row){.methods = route->methods,
-                                     .path = route->pattern,
-                                     .name = name == NULL ? "-" : name,
-                                     .place = route->where,
-                                     .order = n};
-    }
-    const char *prefix, *directory;
-    for (size_t n = 0; static_mounts_get(vhost->mounts, n, &prefix, &directory); n++) {
-        rows[count] = (struct row){0, "static", prefix, "-", directory == NULL ? "(in memory)" : directory, count};
-        count++;
-    }
-    collect_rules(vhost, rows + count, count);
-}
-
 static int compare(const void *a, const void *b)
 {
     const struct row *first = a, *second = b;
-    int rv = strcmp(first->path, second->path);
+    int rv = strcmp(path_of_row(first), path_of_row(second));
     return rv != 0 ? rv : first->order < second->order ? -1 : 1;
 }
 
@@ -106,26 +125,28 @@ static int widest(int width, const char *text)
 
 static int write_rows(const struct vhost *vhost, void (*line)(void *arg, const char *text), void *arg)
 {
-    size_t count = count_rows(vhost);
+    size_t count = collect_rows(vhost, NULL);
     struct row *rows = mem_alloc((count + 1) * sizeof *rows);
     if (rows == NULL) {
         return -ENOMEM;
     }
-    collect_rows(vhost, rows);
+    (void)collect_rows(vhost, rows);
     qsort(rows, count, sizeof *rows, compare);
     char methods[ROUTE_METHODS_TEXT_MAX];
     int methods_width = 0, path_width = 0, name_width = 0;
     for (size_t i = 0; i < count; i++) {
         format_methods(vhost, &rows[i], methods);
         methods_width = widest(methods_width, methods);
-        path_width = widest(path_width, rows[i].path);
+        path_width = widest(path_width, path_of_row(&rows[i]));
         name_width = widest(name_width, rows[i].name);
     }
     for (size_t i = 0; i < count; i++) {
         char text[ROUTE_TABLE_LINE_MAX];
         format_methods(vhost, &rows[i], methods);
-        snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s", methods_width, methods, path_width, rows[i].path,
-                 name_width, rows[i].name, rows[i].place);
+        const char *says = rows[i].says;
+        snprintf(text, sizeof text, "%-*s  %-*s  %-*s  %s%s%s", methods_width, methods, path_width,
+                 path_of_row(&rows[i]), name_width, rows[i].name, says == NULL ? "" : says, says == NULL ? "" : "  ",
+                 rows[i].place);
         line(arg, text);
     }
     mem_free(rows);

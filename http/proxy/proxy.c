@@ -171,6 +171,25 @@ static int take_proxy_texts(struct proxy *proxy, const struct proxy_options *opt
     return 0;
 }
 
+/* What tables of routes say: its upstreams. Returns 0 or -ENOMEM. */
+static int make_proxy_row(struct proxy *proxy)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < proxy->upstream_count; i++) {
+        size += strlen(upstream_name(&proxy->upstreams[i])) + sizeof ", " - 1;
+    }
+    char *at = proxy->upstream_names = mem_alloc(size);
+    if (at == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < proxy->upstream_count; i++) {
+        at = stpcpy(stpcpy(at, i == 0 ? "" : ", "), upstream_name(&proxy->upstreams[i]));
+    }
+    proxy->row = (struct handler_row){"proxy", proxy->prefix, proxy->upstream_names};
+    proxy->handler.row = &proxy->row;
+    return 0;
+}
+
 int proxy_create(struct proxy **proxy, const struct proxy_options *options, struct outbound *outbound, char *err,
                  size_t errlen)
 {
@@ -195,6 +214,9 @@ int proxy_create(struct proxy **proxy, const struct proxy_options *options, stru
         size_t n = made->upstream_count++;
         rv = upstream_init(&made->upstreams[n], options->upstreams[n], &own, err, errlen);
     }
+    if (rv == 0 && (rv = make_proxy_row(made)) < 0) {
+        error_text(err, errlen, rv, "out of memory");
+    }
     if (rv < 0) {
         proxy_destroy(made);
         return rv;
@@ -215,6 +237,7 @@ void proxy_destroy(struct proxy *proxy)
     }
     mem_free(proxy->fields);
     mem_free(proxy->texts);
+    mem_free(proxy->upstream_names);
     mem_free(proxy->block);
     mem_free(proxy->scratch);
     mem_free(proxy);

@@ -46,6 +46,8 @@ struct upstream {
 
 struct proxy {
     struct handler handler;
+    struct handler_row row;        /* its prefix, and its upstreams with commas between them */
+    char *upstream_names;          /* owned: of row */
     struct outbound *outbound;     /* borrowed */
     char *texts;                   /* owned: one block for the texts of its options */
     const char *host;              /* of the options; NULL: the client's */

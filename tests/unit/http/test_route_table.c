@@ -2,6 +2,7 @@
 
 #include "tests/lib/server_scene.h"
 
+#include "http/error_pages.h"
 #include "http/route_table.h"
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_redirect.h"
@@ -43,6 +44,30 @@ static void columns_are_aligned_and_paths_in_order(void **state)
              "GET,POST  /a           a-name  site.lua:12\n"
              "PUT       /a           -       \n"
              "GET       /b/:id{int}  -       site.lua:7\n",
+             scene.tree.path);
+    assert_string_equal(table, expected);
+}
+
+static void a_handler_with_a_row_and_error_pages_are_told_in_short(void **state)
+{
+    (void)state;
+    static const struct handler_row row = {"proxy", "/api", "http://a:1, http://b:2"};
+    static const struct handler proxied = {.serve = serve_text, .row = &row};
+    char expected[1024], err[256];
+    struct vhost *host = &scene.site->default_host;
+    add(METHODS_ALL, "/api", &proxied, "site.lua:3");
+    add(METHODS_ALL, "/api/*rest", &proxied, "site.lua:3");
+    add(1U << METHOD_GET, "/z", &hello, "site.lua:4");
+    assert_int_equal(error_pages_add(&host->error_pages, scene.site->cache, -1, "404 5xx", "e.html", false, err,
+                                     sizeof err),
+                     0);
+    assert_int_equal(write_table(), 0);
+    snprintf(expected, sizeof expected,
+             "static  /     -  %s\n"
+             "proxy   /api  -  http://a:1, http://b:2  site.lua:3\n"
+             "GET     /z    -  site.lua:4\n"
+             "error   404   -  e.html\n"
+             "error   5xx   -  e.html\n",
              scene.tree.path);
     assert_string_equal(table, expected);
 }
@@ -100,6 +125,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         SCENE_TEST(columns_are_aligned_and_paths_in_order),
         SCENE_TEST(rules_are_among_the_routes),
+        SCENE_TEST(a_handler_with_a_row_and_error_pages_are_told_in_short),
         SCENE_TEST(methods_are_written_as_routes_say_them),
         SCENE_TEST(table_without_memory_is_told_and_empty),
     };
