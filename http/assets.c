@@ -166,9 +166,10 @@ static const char *find_fault(const struct asset *asset)
 
 /* Make the file of an asset, under its own path, or as the sibling of another path in an encoding. */
 static int make_asset(const struct asset *asset, const char *path, size_t len, enum encoding encoding, const char *type,
-                      const struct file_root *root, struct cached_file **file)
+                      const struct file_root *root, bool copies, struct cached_file **file)
 {
-    struct cached_file *made = mem_alloc(sizeof *made + len + 1);
+    size_t type_room = copies && type != NULL ? strlen(type) + 1 : 0;
+    struct cached_file *made = mem_alloc(sizeof *made + len + 1 + type_room);
     if (made == NULL) {
         return -ENOMEM;
     }
@@ -188,6 +189,9 @@ static int make_asset(const struct asset *asset, const char *path, size_t len, e
     };
     memcpy(made->path, path, len);
     made->path[len] = '\0';
+    if (type_room > 0) {
+        made->type = memcpy(made->path + len + 1, type, type_room);
+    }
     if (asset->etag != NULL) {
         made->etag_len = (uint32_t)snprintf(made->etag, sizeof made->etag, "\"%s\"", asset->etag);
     } else {
@@ -209,6 +213,7 @@ struct making {
     size_t count; /* of list */
     const struct file_root *root;
     const char *only; /* path, or NULL */
+    bool copies;
     char *err;
     size_t errlen;
 };
@@ -237,7 +242,7 @@ static int make_originals(const struct making *making)
         if (!is_wanted(making, asset->path, len)) {
             continue;
         }
-        int rv = make_asset(asset, asset->path, len, ENCODING_IDENTITY, asset->type, making->root,
+        int rv = make_asset(asset, asset->path, len, ENCODING_IDENTITY, asset->type, making->root, making->copies,
                             &assets->files[assets->count]);
         if (rv < 0) {
             return refuse_asset(making, n, rv, errno_text(-rv));
@@ -281,7 +286,7 @@ static int make_siblings(const struct making *making)
         if (original == NULL) {
             continue;
         }
-        int rv = make_asset(asset, asset->path, len, encoding, original->type, making->root,
+        int rv = make_asset(asset, asset->path, len, encoding, original->type, making->root, making->copies,
                             &assets->files[assets->count]);
         if (rv < 0) {
             return refuse_asset(making, n, rv, errno_text(-rv));
@@ -296,23 +301,44 @@ static int make_siblings(const struct making *making)
 static int make_heads_of_all(const struct making *making)
 {
     for (size_t i = 0; i < making->assets->count; i++) {
-        int rv = file_make_heads(making->assets->files[i], making->root->fields, 0);
+        struct cached_file *file = making->assets->files[i];
+        int rv = file_make_heads(file, making->root->fields, making->copies ? (uint32_t)file->size : 0);
         if (rv < 0) {
             return error_text(making->err, making->errlen, rv, "assets: %s", errno_text(-rv));
+        }
+        if (making->copies) {
+            memcpy(file->full.bytes + file->full.head_len, file->lent, (size_t)file->size);
+            file->full.content_len = (uint32_t)file->size;
+            file->lent = NULL;
+        }
+    }
+    return 0;
+}
+
+/* Check that the contents to be copied are not too many. */
+static int check_sizes(const struct making *making)
+{
+    uint64_t total = 0;
+    for (size_t n = 0; n < making->count; n++) {
+        total += making->list[n].len;
+        if (total > ASSETS_COPIED_MAX) {
+            return error_text(making->err, making->errlen, -EFBIG, "files in memory: more than %d MiB in total",
+                              ASSETS_COPIED_MAX >> 20);
         }
     }
     return 0;
 }
 
 int assets_create(struct assets **made, const struct asset *list, size_t count, const struct file_root *root,
-                  const char *only, char *err, size_t errlen)
+                  const char *only, bool copies, char *err, size_t errlen)
 {
     struct assets *assets = mem_zalloc(sizeof *assets + 2 * count * sizeof assets->files[0]);
     if (assets == NULL) {
         return error_text(err, errlen, -ENOMEM, "assets: %s", errno_text(ENOMEM));
     }
-    const struct making making = {assets, list, count, root, only, err, errlen};
-    int rv = make_originals(&making);
+    const struct making making = {assets, list, count, root, only, copies, err, errlen};
+    int rv = copies ? check_sizes(&making) : 0;
+    rv = rv < 0 ? rv : make_originals(&making);
     rv = rv < 0 ? rv : check_twins(&making);
     rv = rv < 0 ? rv : make_siblings(&making);
     rv = rv < 0 ? rv : make_heads_of_all(&making);

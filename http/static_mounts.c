@@ -110,6 +110,7 @@ struct mount_source {
     const char *directory; /* NULL: assets */
     const struct asset *assets;
     size_t asset_count;
+    bool copies; /* the assets */
     int base_fd; /* where a relative directory starts */
 };
 
@@ -131,7 +132,7 @@ static int open_root(struct file_root *root, const struct mount_source *source, 
     root->type_count = settings->type_count;
     root->has_siblings = settings->precompressed;
     if (source->directory == NULL) {
-        rv = assets_create(&root->assets, source->assets, source->asset_count, root, only, err, errlen);
+        rv = assets_create(&root->assets, source->assets, source->asset_count, root, only, source->copies, err, errlen);
     }
     return rv;
 }
@@ -144,7 +145,7 @@ static int check_named(const struct mount *mount, const char *option, const char
         cached_file_put(file);
         return 0;
     }
-    return error_text(err, errlen, -EBADMSG, "%s: \"%s\" is not among the assets", option, path);
+    return error_text(err, errlen, -EBADMSG, "%s: \"%s\" is not among the files in memory", option, path);
 }
 
 static int check_asset_options(const struct mount *mount, char *err, size_t errlen)
@@ -240,6 +241,13 @@ int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, c
 {
     const struct mount_source source = {.assets = assets, .asset_count = count};
     return add(mounts, prefix, &source, options, true, err, errlen);
+}
+
+int static_mounts_add_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
+                             bool copies, const struct static_options *options, char *err, size_t errlen)
+{
+    const struct mount_source source = {.assets = assets, .asset_count = count, .copies = copies};
+    return add(mounts, prefix, &source, options, false, err, errlen);
 }
 
 static void log_if_missing(const struct mount *mount, const char *option, const char *path, const struct log *log)

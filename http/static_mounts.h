@@ -56,6 +56,11 @@ int static_mounts_pin(struct static_mounts *mounts, const char *prefix, const ch
 int static_mounts_pin_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
                              const struct static_options *options, char *err, size_t errlen);
 
+/* The same, but a mount that was pinned wins, as with static_mounts_add(). copies: as in assets_create(), which may
+ * return -EFBIG then. */
+int static_mounts_add_assets(struct static_mounts *mounts, const char *prefix, const struct asset *assets, size_t count,
+                             bool copies, const struct static_options *options, char *err, size_t errlen);
+
 /* Log a warning for each fallback and not_found that is not in its directory now. That is no error: it may appear
  * later. log may be NULL. */
 void static_mounts_log_missing(const struct static_mounts *mounts, const struct log *log);

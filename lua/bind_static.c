@@ -1,4 +1,4 @@
-/* app.static: a table of options becomes struct static_options.
+/* app.static: a table of options becomes struct static_options. lua/static_texts.c reads files in memory.
  *
  * Happy path: option_table names each option and the function that reads it; what they point to stays alive on the Lua
  * stack until the mount has made its copy.
@@ -14,7 +14,9 @@
 #include "lua/bind_host.h"
 #include "lua/bind_number.h"
 #include "lua/script_error.h"
+#include "lua/static_texts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -206,7 +208,26 @@ static int static_names(lua_State *L)
     return 1;
 }
 
-/* static(prefix, directory, options, host): options is a table or nil; its names have been checked. */
+/* Mount what is at 2 of the stack: a directory, or a table of files in memory. Returns 0 or -errno with a text. */
+static int mount(lua_State *L, struct static_mounts *mounts, const struct static_options *options, char *err,
+                 size_t errlen)
+{
+    const char *prefix = lua_tostring(L, 1);
+    if (!lua_istable(L, 2)) {
+        return static_mounts_add(mounts, prefix, lua_tostring(L, 2), options, err, errlen);
+    }
+    size_t count;
+    const struct asset *files = static_texts_read(L, 2, &count);
+    int rv = static_mounts_add_assets(mounts, prefix, files, count, true, options, err, errlen);
+    const char *end = rv == -EBADMSG && strncmp(err, "assets[", 7) == 0 ? strstr(err, "]: ") : NULL;
+    if (end != NULL) { /* the number is of no use: a table has no order */
+        memmove(err, end + 3, strlen(end + 3) + 1);
+    }
+    return rv;
+}
+
+/* static(prefix, source, options, host): source is a directory or a table of files; options is a table or nil, whose
+ * names have been checked. */
 static int static_mount(lua_State *L)
 {
     char err[SCRIPT_TEXT_MAX];
@@ -216,7 +237,10 @@ static int static_mount(lua_State *L)
     lua_settop(L, OPTIONS_INDEX);
     lua_newtable(L); /* KEEP_INDEX */
     for (int i = 1; i < OPTIONS_INDEX; i++) {
-        const char *what = i == 1 ? "prefix such as \"/\"" : "directory";
+        const char *what = i == 1 ? "prefix such as \"/\"" : "directory, or a table of files,";
+        if (i == 2 && lua_istable(L, i)) {
+            continue;
+        }
         if (lua_type(L, i) != LUA_TSTRING) {
             script_raise(L, "app.static: a %s expected, got %s", what, luaL_typename(L, i));
         }
@@ -236,8 +260,7 @@ static int static_mount(lua_State *L)
     script_place(L, place);
     snprintf(where, sizeof where, "%s: app.static: ", place);
     reading.options.where = where;
-    if (static_mounts_add(vhost->mounts, lua_tostring(L, 1), lua_tostring(L, 2), &reading.options, err, sizeof err) <
-        0) {
+    if (mount(L, vhost->mounts, &reading.options, err, sizeof err) < 0) {
         script_raise(L, "app.static: %s", err);
     }
     return 0;

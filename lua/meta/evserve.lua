@@ -429,9 +429,10 @@ function app.proxy(prefix, upstreams, options) end
 ---@param settings evserve.Settings
 function app.set(settings) end
 
---- Serve the files of a directory. The directory is relative to the one evserve was started in.
+--- Serve the files of a directory, which is relative to the one evserve was started in, or files in memory by their
+--- paths: { ["/index.html"] = text, ["/x.png"] = { text, type = "image/png" } }.
 ---@param prefix string
----@param directory string
+---@param directory string|table<string, string|{ [1]: string, type: string? }>
 ---@param options evserve.StaticOptions?
 function app.static(prefix, directory, options) end
 

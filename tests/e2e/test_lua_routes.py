@@ -375,6 +375,88 @@ class Mistakes(unittest.TestCase):
                     self.assertEqual(done.returncode, 1)
 
 
+class FilesInMemory(SiteCase):
+    SCRIPT = r"""
+    app.static("/", {
+        ["/index.html"] = "<p>start",
+        ["/a.css"] = "body {}",
+        ["/a.css.gz"] = "gzip",
+        ["/img/dot"] = { "\0dot", type = "image/x-dot" },
+        ["/large.txt"] = ("0123456789"):rep(20000),
+        ["/app/index.html"] = "app",
+        ["/empty"] = "",
+    }, { cache = "1h", headers = { ["x-mount"] = "m" }, not_found = "index.html" })
+    app.static("/app", { ["index.html"] = "one page" }, { fallback = "index.html" })
+    app.host("example.org").static("/", { ["/index.html"] = "host" })
+    app.get("/img/route", function() return "route" end)
+    app.get("/collect", function() collectgarbage() collectgarbage() return "done" end)
+    """
+
+    def test_they_are_served_as_files_are(self):
+        self.ask("/collect")
+        for target, status, kind, text in (
+                ("/", 200, "text/html; charset=utf-8", "<p>start"), ("/a.css", 200, "text/css; charset=utf-8", "body {}"),
+                ("/img/dot", 200, "image/x-dot", "\0dot"), ("/app/", 200, "text/html; charset=utf-8", "one page"),
+                ("/app/none", 200, "text/html; charset=utf-8", "one page"),
+                ("/large.txt", 200, "text/plain; charset=utf-8", "0123456789" * 20000),
+                ("/empty", 200, "application/octet-stream", ""), ("/none", 404, "text/html; charset=utf-8", "<p>start"),
+                ("/img/route", 200, "text/plain; charset=utf-8", "route")):
+            with self.subTest(target=target):
+                answer = self.ask(target)
+                self.assertEqual((answer.status, answer.headers["content-type"], answer.text), (status, kind, text))
+                head = self.ask(target, "HEAD")
+                self.assertEqual((head.status, head.headers["content-length"], head.body),
+                                 (status, str(len(answer.body)), b""))
+        self.assertEqual(self.ask("/", headers=(("Host", "example.org"),)).text, "host")
+        self.assertEqual((self.ask("/img").status, self.ask("/img", "POST").status), (301, 405))
+
+    def test_conditions_ranges_siblings_and_fields_work(self):
+        whole = self.ask("/large.txt")
+        self.assertEqual((whole.headers["cache-control"], whole.headers["x-mount"]), ("max-age=3600", "m"))
+        tag = whole.headers["etag"]
+        self.assertRegex(tag, '^"')
+        self.assertEqual(self.ask("/large.txt", headers=(("If-None-Match", tag),)).status, 304)
+        part = self.ask("/large.txt", headers=(("Range", "bytes=199998-"), ("If-Range", tag)))
+        self.assertEqual((part.status, part.text, part.headers["content-range"]), (206, "89", "bytes 199998-199999/200000"))
+        packed = self.ask("/a.css", headers=(("Accept-Encoding", "gzip"),))
+        self.assertEqual((packed.text, packed.headers["content-encoding"]), ("gzip", "gzip"))
+        self.assertEqual(packed.headers["content-type"], "text/css; charset=utf-8")
+        self.assertNotEqual(packed.headers["etag"], self.ask("/a.css").headers["etag"])
+
+
+class FilesInMemoryMistakes(unittest.TestCase):
+    CASES = (
+        ('{ "x" }', 'the files are named by paths such as ["/index.html"], not by a number'),
+        ('{ ["/a"] = 5 }', '"/a": text or { text, type = "..." } expected, got number'),
+        ('{ ["/a"] = {} }', '"/a": text or { text, type = "..." } expected, got nil'),
+        ('{ ["/a"] = { "x", typ = "y" } }', '"/a": { text, type = "..." } expected, without "typ"'),
+        ('{ ["/a"] = { "x", "y" } }', '"/a": { text, type = "..." } expected, without "2"'),
+        ('{ ["/a"] = { "x", type = 5 } }', '"/a": type: a text such as "image/png" expected, got number'),
+        ('{ ["/a"] = { "x", type = "a\\nb" } }', '"a" has a type that is no field value'),
+        ('{ ["/a\0"] = "x" }', 'the path "/a" contains a NUL byte'),
+        ('{ ["/a"] = "x", ["a"] = "y" }', '"a" occurs twice'),
+        ('{ ["/a/../b"] = "x" }', '"a/../b" has an empty or a dot segment'),
+        ('{ ["//a"] = "x" }', '"/a" must not begin with "/"'),
+        ('{ ["/a"] = "x" }, { fallback = "/b" }', 'fallback: "b" is not among the files in memory'),
+        ('{ ["/a"] = "x" }, { list = true }', 'list: files in memory are not listed'),
+        ('(function() local t = {} for i = 1, 4097 do t["/" .. i] = "" end return t end)()',
+         'more than 4096 files in memory; serve a directory'),
+        ('{ ["/a"] = ("x"):rep(16 * 1024 * 1024 + 1) }', 'files in memory: more than 16 MiB in total'),
+    )
+
+    def test_each_names_the_file(self):
+        for argument, expected in self.CASES:
+            with self.subTest(argument), script(f'app.static("/", {argument})') as path:
+                done = evtest.run(EVSERVE, "--check", path)
+                self.assertEqual(done.stderr, f"{path}:2: app.static: {expected}\n")
+
+    def test_limits_themselves_are_allowed(self):
+        with script('local t = {} for i = 1, 4095 do t["/" .. i] = "" end\n'
+                    't["/all"] = ("x"):rep(16 * 1024 * 1024)\napp.static("/", t)') as path:
+            done = evtest.run(EVSERVE, "--check", path)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
 class Preflights(SiteCase):
     """A route for OPTIONS of all paths leaves other methods as they are."""
 

@@ -193,7 +193,7 @@ static void bad_mounts_are_refused_with_the_name_of_the_member(void **state)
         {{.prefix = "x", .assets = none}, "evserve_config.mounts[1].prefix: static prefix \"x\" does not begin with"},
         {{.prefix = "/x", .assets = none, .list = 1}, "evserve_config.mounts[1].list: files in memory are not listed"},
         {{.prefix = "/x", .assets = none, .fallback = "a"},
-         "evserve_config.mounts[1].fallback: \"a\" is not among the assets"},
+         "evserve_config.mounts[1].fallback: \"a\" is not among the files in memory"},
         {{.prefix = "/x", .dir = "/nowhere"}, "evserve_config.mounts[1].dir: cannot serve \"/nowhere\": "},
         {{.prefix = "/x", .dir = "/tmp", .index = two}, "evserve_config.mounts[1].index: \"a/b\" is not a file name"},
         {{.prefix = "/x", .dir = "/tmp", .index = nine}, "evserve_config.mounts[1].index: more than 8 names"},

@@ -311,9 +311,9 @@ static void options_that_name_no_asset_are_refused(void **state)
 {
     (void)state;
     assert_refused(list, ARRAY_LEN(list), &(struct static_options){.fallback = "x.html"},
-                   "fallback: \"x.html\" is not among the assets");
+                   "fallback: \"x.html\" is not among the files in memory");
     assert_refused(list, ARRAY_LEN(list), &(struct static_options){.not_found = "sub"},
-                   "not_found: \"sub\" is not among the assets");
+                   "not_found: \"sub\" is not among the files in memory");
     assert_refused(list, ARRAY_LEN(list), &(struct static_options){.list = true},
                    "list: files in memory are not listed");
 }
@@ -362,11 +362,67 @@ static void asset_outlives_its_mount_while_it_is_sent(void **state)
     struct assets *assets = NULL;
     char err[512];
     const struct file_root root = {.fields = ""};
-    assert_int_equal(assets_create(&assets, list, ARRAY_LEN(list), &root, NULL, err, sizeof err), 0);
+    assert_int_equal(assets_create(&assets, list, ARRAY_LEN(list), &root, NULL, false, err, sizeof err), 0);
     assert_int_equal(assets_get(assets, "a.css", 5, &file), 0);
     assets_destroy(assets);
     assert_memory_equal(cached_file_contents(file), "original", 8);
     cached_file_put(file);
+}
+
+/* What a script gives: its texts may be collected at once. */
+static void copies_stay_when_their_source_is_gone(void **state)
+{
+    (void)state;
+    struct cached_file *file = NULL, *sibling;
+    struct assets *assets = NULL;
+    char err[512], path[] = "a.css", path_gz[] = "a.css.gz", content[] = "original", type[] = "text/x";
+    const struct asset gone[] = {{.path = path, .content = content, .len = 8, .type = type},
+                                 {.path = path_gz, .content = content, .len = 4},
+                                 {.path = "empty"}};
+    const struct file_root root = {.fields = "", .has_siblings = true};
+    size_t live = fake_mem_live();
+    int rv = -ENOMEM;
+    for (uint64_t n = 1; rv < 0; n++) {
+        assert_int_equal(fake_mem_live(), live);
+        fake_mem_fail_after(n, false);
+        rv = assets_create(&assets, gone, ARRAY_LEN(gone), &root, NULL, true, err, sizeof err);
+        fake_mem_fail_after(0, false);
+        assert_true(rv == 0 || rv == -ENOMEM);
+    }
+    memset(path, 'x', sizeof path - 1);
+    memset(path_gz, 'x', sizeof path_gz - 1);
+    memset(content, 'x', sizeof content - 1);
+    memset(type, 'x', sizeof type - 1);
+    assert_int_equal(assets_get(assets, "a.css", 5, &file), 0);
+    sibling = assets_get_sibling(assets, file, ENCODING_GZIP);
+    assert_int_equal(assets_get(assets, "x", 1, &file), -ENOENT);
+    assets_destroy(assets);
+    assert_memory_equal(cached_file_contents(file), "original", 8);
+    assert_memory_equal(cached_file_contents(sibling), "orig", 4);
+    assert_string_equal(file->type, "text/x");
+    assert_string_equal(sibling->type, "text/x");
+    cached_file_put(file);
+    cached_file_put(sibling);
+    assert_int_equal(fake_mem_live(), live);
+}
+
+static void copies_have_a_limit(void **state)
+{
+    (void)state;
+    char err[512];
+    struct assets *assets = NULL;
+    char *most = calloc(1, ASSETS_COPIED_MAX);
+    struct asset two[] = {{.path = "a", .content = most, .len = ASSETS_COPIED_MAX - 1},
+                          {.path = "b", .content = most, .len = 1}};
+    const struct file_root root = {.fields = ""};
+    assert_int_equal(assets_create(&assets, two, 2, &root, NULL, true, err, sizeof err), 0);
+    assets_destroy(assets);
+    two[1].len = 2;
+    assert_int_equal(assets_create(&assets, two, 2, &root, NULL, true, err, sizeof err), -EFBIG);
+    assert_string_equal(err, "files in memory: more than 16 MiB in total");
+    assert_int_equal(assets_create(&assets, two, 2, &root, NULL, false, err, sizeof err), 0);
+    assets_destroy(assets);
+    free(most);
 }
 
 int main(void)
@@ -383,6 +439,8 @@ int main(void)
         TEST(no_assets_at_all_are_404),
         TEST(every_failing_allocation_leaves_nothing),
         TEST(asset_outlives_its_mount_while_it_is_sent),
+        TEST(copies_stay_when_their_source_is_gone),
+        TEST(copies_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
