@@ -218,7 +218,13 @@ enum {
 
     /* For a path that is nothing but "/ *rest": all paths exist, so other methods than those of the route get 405.
      * Without this flag they get 404, unless other routes have the path. */
-    EVS_OWNS_PATHS = 32
+    EVS_OWNS_PATHS = 32,
+
+    /* Bodies come as the client sent them, whatever their Content-Encoding: for a host that stores them as they are, or
+     * passes them on. Without this flag, bodies in gzip are decoded before serve sees them, max_body holds for
+     * the decoded content too, Content-Encoding and Content-Length are not among the fields of such a request, and other
+     * codings get 415. */
+    EVS_KEEP_CODING = 64
 };
 
 /* ---- Static files ---- */
@@ -881,6 +887,10 @@ struct evserve_config {
     /* Connections to other servers that each thread may have open, kept ones and those of struct evs_proxy included. At
      * the limit kept ones are closed; then evs_fetch() is -ENOBUFS, and a proxied request gets 503. Default 1000. */
     uint64_t max_outbound;
+
+    /* Request bodies with a Content-Encoding that each thread decodes at a time; requests with further ones get 503.
+     * Default 1000. */
+    uint64_t decode_streams;
 };
 
 /* A listening socket that one program hands over to another. */

@@ -48,6 +48,14 @@ void exchange_start(struct exchange *exchange)
     exchange->dues = exchange->service->dues;
 }
 
+static void drop_body(struct exchange *exchange)
+{
+    if (exchange->body_filter != NULL) {
+        exchange->body_filter->drop(exchange);
+    }
+    write_buffer_done(&exchange->body_block);
+}
+
 void exchange_clear(struct exchange *exchange)
 {
     if (source_is_used(&exchange->source)) { /* seldom, and each request comes here: no call */
@@ -55,7 +63,7 @@ void exchange_clear(struct exchange *exchange)
     }
     write_buffer_consume(&exchange->fields, SIZE_MAX);
     if (exchange->body_block.block != NULL) { /* likewise */
-        write_buffer_done(&exchange->body_block);
+        drop_body(exchange);
     }
     exchange->kept_fields = 0;
     exchange->response_state = RESPONSE_NONE;
@@ -155,6 +163,9 @@ int exchange_collect_body(struct exchange *exchange)
     if (exchange->body != NULL) {
         return BODY_END;
     }
+    if (exchange->body_filter != NULL) {
+        return exchange->body_filter->collect(exchange);
+    }
     while ((rv = exchange_read_body(exchange, &data, &len)) == BODY_DATA) {
         if (exchange->is_body_read && write_buffer_len(block) == 0) { /* all in one piece: used where it lies */
             exchange->body = data;
@@ -176,5 +187,5 @@ void exchange_forget_body(struct exchange *exchange)
 {
     exchange->body = NULL;
     exchange->body_len = 0;
-    write_buffer_done(&exchange->body_block);
+    drop_body(exchange);
 }

@@ -9,6 +9,7 @@
  * first. Everything here belongs to the reactor's thread. */
 
 #include "core/write_buffer.h"
+#include "http/body_filter.h"
 #include "http/evs_state.h"
 #include "http/exchange_dues.h"
 #include "http/forwarded.h"
@@ -81,6 +82,7 @@ struct exchange {
     int refusal;             /* (h) the status that a handler for refusals responds with (http/refusal.h), else 0 */
     int body_status;         /* (h) BODY_STREAM: the HTTP status for a body that cannot be had, else 0 */
     const char *body_reason; /* (h) and why, static text, or NULL */
+    struct body_filter *body_filter; /* what the body goes through before the handler has it; NULL: nothing */
 
     /* When its first byte was looked at, if outcome_begin() is due. Of another one that is measured: the tick that it
      * began in, 0 while that lasts. */
@@ -262,13 +264,18 @@ enum { TURN_NS = 1000000 }; /* after which a connection's turn serves no further
  * What is not taken when the response is complete is drained or the connection closed, as with BODY_UNWANTED. */
 static inline int exchange_read_body(struct exchange *exchange, const char **data, size_t *len)
 {
-    return exchange->framing->read_body(exchange, data, len);
+    return exchange->body_filter != NULL ? exchange->body_filter->read(exchange, data, len)
+                                         : exchange->framing->read_body(exchange, data, len);
 }
 
 /* Give back the last len bytes of the piece that exchange_read_body() gave just now: the next call gives them again. */
 static inline void exchange_unread_body(struct exchange *exchange, size_t len)
 {
-    exchange->framing->unread_body(exchange, len);
+    if (exchange->body_filter != NULL) {
+        exchange->body_filter->unread(exchange, len);
+    } else {
+        exchange->framing->unread_body(exchange, len);
+    }
 }
 
 /* Take all of the body (BODY_STREAM only), instead of piece by piece: with BODY_END exchange->body has it, as with

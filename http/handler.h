@@ -39,6 +39,7 @@ struct handler {
     const struct limits *limits;    /* of its exchanges, where limits.def says ROUTE; NULL: the site's */
     bool half_close;                /* its clients may shut their side and still read: that is no leaving */
     bool is_unlogged;               /* its requests are not in the access log */
+    bool keeps_coding;              /* it takes bodies as they were sent, whatever their Content-Encoding */
     bool before_files; /* of a route that ends in a rest: it comes before files (struct route.after_files) */
     bool owns_paths;   /* of a route for all paths: they exist, so other methods get 405 instead of 404 */
 };

@@ -1,4 +1,4 @@
-/* Names of methods. */
+/* Names of methods, and what is taken out of a head. */
 
 #include "http/message.h"
 
@@ -32,4 +32,17 @@ enum method method_find(const char *name, size_t len)
         return METHOD_OTHER;
     }
 #undef IS
+}
+
+void head_drop_field(struct head *head, unsigned index)
+{
+    for (unsigned known = 0; known < FIELD_KNOWN_COUNT; known++) {
+        if (head->first[known] == index + 1) {
+            head->first[known] = 0;
+        } else if (head->first[known] > index + 1) {
+            head->first[known]--;
+        }
+    }
+    head->field_count--;
+    memmove(&head->fields[index], &head->fields[index + 1], (head->field_count - index) * sizeof head->fields[0]);
 }

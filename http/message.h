@@ -84,4 +84,7 @@ struct head {
     uint32_t len;                      /* bytes of the head with the empty line, and empty lines before it */
 };
 
+/* Take the field at index out of head->fields; the order of the others stays. head->first no longer names it. */
+void head_drop_field(struct head *head, unsigned index);
+
 #endif

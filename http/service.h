@@ -113,6 +113,7 @@ struct service {
     struct metrics_board *board;      /* borrowed: the numbers of all reactors; NULL: there is no host */
     struct https_redirect redirect;   /* who is redirected, and where to */
     union exchange_dues dues;         /* of exchanges that begin now */
+    uint32_t decoding;                /* request bodies that are being decoded: http/decoded_body.h */
     uint32_t ending_listeners;        /* the set of those whose connections get no further response but the next one */
     bool has_first;                   /* something comes before routes: service_note_first() */
     bool times_access;                /* the access log shows how long requests take */

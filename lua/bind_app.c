@@ -69,14 +69,15 @@ static const char route_jit[] = "jit";
 static const char route_half_close[] = "half_close";
 static const char route_finish[] = "finish";
 static const char route_access_log[] = "access_log";
+static const char route_decode[] = "decode";
 static const char route_before_files[] = "before_files";
 static const char route_owns_paths[] = "owns_paths";
 
 /* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
 {
-    static const char *const others[] = {route_cpu,        route_jit,          route_half_close, route_finish,
-                                         route_access_log, route_before_files, route_owns_paths};
+    static const char *const others[] = {route_cpu,        route_jit,    route_half_close,   route_finish,
+                                         route_access_log, route_decode, route_before_files, route_owns_paths};
     int count = 0;
     lua_newtable(L);
     for (size_t i = 0; i < limit_table_len; i++) {
@@ -149,6 +150,15 @@ static bool take_route_flag(lua_State *L, int index, const char *what, const cha
     return is_set;
 }
 
+/* The same for one that is true unless it is given. */
+static bool is_route_flag_off(lua_State *L, int index, const char *what, const char *name)
+{
+    lua_getfield(L, index, name);
+    bool is_given = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return is_given && !take_route_flag(L, index, what, name);
+}
+
 /* Take handler_cpu and jit among the options at index. */
 static void take_route_deadline(lua_State *L, int index, const char *what, struct lua_route *route)
 {
@@ -182,9 +192,8 @@ void bind_take_route_options(lua_State *L, int index, const char *what, struct l
 {
     take_route_limits(L, index, what, route);
     route->handler.half_close = take_route_flag(L, index, what, route_half_close);
-    lua_getfield(L, index, route_access_log);
-    route->handler.is_unlogged = !lua_isnil(L, -1) && !take_route_flag(L, index, what, route_access_log);
-    lua_pop(L, 1);
+    route->handler.is_unlogged = is_route_flag_off(L, index, what, route_access_log);
+    route->handler.keeps_coding = is_route_flag_off(L, index, what, route_decode);
     route->handler.before_files = take_route_flag(L, index, what, route_before_files);
     route->handler.owns_paths = take_route_flag(L, index, what, route_owns_paths);
     take_route_name(L, index, route);

@@ -256,6 +256,7 @@ static int proxy_add(lua_State *L)
     route->handler.serve = proxy_handler(route->proxy)->serve;
     route->handler.ctx = proxy_handler(route->proxy)->ctx;
     route->handler.row = proxy_handler(route->proxy)->row;
+    route->handler.keeps_coding = true;
     add_proxy_routes(L, host->router, route, reading.options.prefix);
     return 0;
 }

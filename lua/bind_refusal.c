@@ -5,6 +5,7 @@
 
 #include "lua/bind_refusal.h"
 
+#include "http/decoded_body.h"
 #include "http/router.h"
 #include "http/vhost.h"
 #include "lua/bind_host.h"
@@ -63,7 +64,7 @@ void refusals_set_no_routes(lua_State *L)
     lua_pop(L, 1);
 }
 
-/* refusal(): the status that is to be sent; why, or nil; the value of Allow, or nil. */
+/* refusal(): the status that is to be sent; why, or nil; a field that belongs to it, and its name, or nothing. */
 static int lua_refusal(lua_State *L)
 {
     const struct coro *coro = coro_check_running(L, "a refusal");
@@ -73,13 +74,21 @@ static int lua_refusal(lua_State *L)
     }
     lua_pushinteger(L, exchange->refusal);
     lua_pushstring(L, exchange->refusal_why);
+    if (exchange->refusal == 415) {
+        char codings[DECODED_CODINGS_MAX];
+        decoded_body_codings(codings);
+        lua_pushstring(L, codings);
+        lua_pushliteral(L, "accept-encoding");
+        return 4;
+    }
     if (exchange->refusal != 405 && exchange->refusal != 204) {
         return 2;
     }
     char allow[ROUTE_METHODS_TEXT_MAX];
     router_format_methods(exchange->vhost->router, exchange->match.allowed, allow);
     lua_pushstring(L, allow);
-    return 3;
+    lua_pushliteral(L, "allow");
+    return 4;
 }
 
 void bind_refusal(lua_State *L)

@@ -142,7 +142,7 @@ end
 local function refuser(group)
     local host = outermost(group)
     return function(req)
-        local status, why, allow = core.refusal()
+        local status, why, value, field = core.refusal()
         local fn = host.on[events[status]]
         local made
         if fn then
@@ -152,8 +152,8 @@ local function refuser(group)
         else
             made = own_response(status)
         end
-        if allow and (made.status == status) and made.headers.allow == nil then
-            made.headers.allow = allow
+        if value and (made.status == status) and made.headers[field] == nil then
+            made.headers[field] = value
         end
         made.error = why
         return made

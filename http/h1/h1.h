@@ -142,6 +142,12 @@ static inline bool out_is_high(const struct h1 *h1)
     return out_len(h1) > h1_limits(h1)->write_high_mark_bytes;
 }
 
+/* What the body goes through has more of it, and lets others have their turn first. */
+static inline bool h1_has_more_body(const struct h1 *h1)
+{
+    return h1->exchange.body_filter != NULL && h1->exchange.body_filter->has_more;
+}
+
 /* The handler waits for content of the body, and has not ended its response meanwhile. */
 static inline bool h1_wants_body(const struct h1 *h1)
 {

@@ -153,7 +153,7 @@ bool h1_has_body_news(struct h1 *h1)
 {
     const struct exchange *exchange = &h1->exchange;
     find_piece(h1);
-    return h1->piece_len > 0 || exchange->is_body_read || exchange->body_status != 0;
+    return h1->piece_len > 0 || exchange->is_body_read || exchange->body_status != 0 || h1_has_more_body(h1);
 }
 
 void h1_drop_piece(struct h1 *h1)

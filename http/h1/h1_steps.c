@@ -13,6 +13,7 @@
 #include "core/tls.h"
 #include "http/conn_doing.h"
 #include "http/conn_opening.h"
+#include "http/decoded_body.h"
 #include "http/dispatch.h"
 #include "http/exchange_log.h"
 #include "http/h1/h1.h"
@@ -155,6 +156,18 @@ static void refuse_announced(struct h1 *h1)
     }
 }
 
+/* The body has a coding that cannot be taken off: nobody reads it. */
+static void refuse_coded(struct h1 *h1, int status, const char *reason)
+{
+    struct exchange *exchange = &h1->exchange;
+    exchange->body_status = status;
+    exchange->body_reason = reason;
+    h1_plan_rest(h1);
+    if (!refusal_pass(exchange, status, reason)) {
+        response_refuse(exchange, status, reason);
+    }
+}
+
 /* What becomes of the body that the head announces. */
 static enum step plan_body(struct h1 *h1)
 {
@@ -168,6 +181,14 @@ static enum step plan_body(struct h1 *h1)
             refuse_announced(h1);
         }
         return STEP_ON;
+    }
+    if (exchange->handler->body_mode != BODY_UNDECIDED && !exchange->handler->keeps_coding) {
+        const char *reason = NULL;
+        int status = decoded_body_begin(exchange, &reason);
+        if (status != 0) {
+            refuse_coded(h1, status, reason);
+            return STEP_ON;
+        }
     }
     if (exchange->handler->body_mode >= BODY_STREAM) { /* or BODY_UNDECIDED */
         return STEP_ON;

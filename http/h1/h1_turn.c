@@ -27,7 +27,7 @@ bool h1_reads(const struct h1 *h1)
     case H1_READING_BODY:
         return true;
     case H1_PROCESSING:
-        return h1_wants_body(h1);
+        return h1_wants_body(h1) && !h1_has_more_body(h1);
     case H1_WRITING_RESPONSE:
     case H1_CLOSING:
         break;
@@ -71,6 +71,9 @@ static bool has_more_to_do(const struct h1 *h1)
 {
     if (h1->state == H1_PROCESSING && h1->exchange.is_stalled) {
         return h1_refs_queued(h1) <= h1_limits(h1)->write_high_mark_bytes / 2;
+    }
+    if (h1->state == H1_PROCESSING) {
+        return h1_wants_body(h1) && h1_has_more_body(h1);
     }
     return has_requests_waiting(h1) && !out_is_high(h1);
 }

@@ -8,7 +8,6 @@
 #include "core/crypt_calls.h"
 #include "core/destinations.h"
 #include "core/file_stamps.h"
-#include "core/gunzip.h"
 #include "core/log.h"
 #include "core/sandbox.h"
 #include "core/sys.h"
@@ -17,6 +16,7 @@
 #include "core/tls_clients.h"
 #include "core/tls_digest.h"
 #include "http/acme.h"
+#include "http/decoded_body.h"
 #include "http/error_pages.h"
 #include "http/host/access_keeper.h"
 #include "http/host/offer.h"
@@ -335,7 +335,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
     tzset();                     /* for the access log: reads the time zone, which the sandbox keeps away */
-    (void)gunzip_is_there();     /* loads zlib, likewise: for responses of other servers, and WebSockets */
+    decoded_body_load();         /* loads zlib, likewise: for request bodies, responses of other servers, WebSockets */
     if (offer->script != NULL) { /* and what app.sha256 and app.password need, which no handler can load any more */
         (void)tls_digest_load(NULL, 0);
         (void)crypt_load(NULL, 0);

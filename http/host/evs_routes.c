@@ -82,7 +82,7 @@ static int add_route(struct host_route *added, const struct evs_route *route, co
     /* A body means something only with these methods; GET's is drained (RFC 9110 section 9.3.1). */
     bool takes_body = (methods & ~(METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD))) != 0;
     if ((route->flags & ~(unsigned)(EVS_STREAM_BODY | EVS_HALF_CLOSE | EVS_NO_ACCESS_LOG | EVS_METRICS |
-                                    EVS_BEFORE_FILES | EVS_OWNS_PATHS)) != 0) {
+                                    EVS_BEFORE_FILES | EVS_OWNS_PATHS | EVS_KEEP_CODING)) != 0) {
         return error_text(err, errlen, -EINVAL, "%s: \"%s\" has flags that do not exist: %#x", where, route->route,
                           route->flags);
     }
@@ -94,7 +94,8 @@ static int add_route(struct host_route *added, const struct evs_route *route, co
                     .half_close = (route->flags & EVS_HALF_CLOSE) != 0,
                     .is_unlogged = (route->flags & EVS_NO_ACCESS_LOG) != 0,
                     .before_files = (route->flags & EVS_BEFORE_FILES) != 0,
-                    .owns_paths = (route->flags & EVS_OWNS_PATHS) != 0},
+                    .owns_paths = (route->flags & EVS_OWNS_PATHS) != 0,
+                    .keeps_coding = (route->flags & EVS_KEEP_CODING) != 0},
         .serve = route->serve,
         .arg = route->arg,
         .text = route->route,

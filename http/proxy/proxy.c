@@ -203,7 +203,8 @@ int proxy_create(struct proxy **proxy, const struct proxy_options *options, stru
     }
     struct proxy_options own;
     made->outbound = outbound;
-    made->handler = (struct handler){.serve = serve_proxied, .ctx = made, .body_mode = BODY_STREAM};
+    made->handler =
+        (struct handler){.serve = serve_proxied, .ctx = made, .body_mode = BODY_STREAM, .keeps_coding = true};
     limits_init(&made->trailer_limits);
     take_proxy_numbers(made, options);
     int rv = take_proxy_texts(made, options, &own);

@@ -312,6 +312,7 @@ function timer:cancel() end
 ---@field dns_cache? evserve.Duration how long the addresses of a name are kept; a failure is kept for a second at most
 ---@field ws_deflate_memory? evserve.Size what the contexts of compressed WebSockets may take in each thread; further ones compress each message alone
 ---@field limit_entries? integer clients, or whatever app.limit counts by, that are kept count of at a time, 16 bytes each; beyond that, those with the least to wait are forgotten
+---@field decode_streams? integer number of request bodies with a Content-Encoding that are decoded at a time in each thread; further ones get a 503
 ---@field list_max? integer number of entries in a directory listing; the first ones in order are shown
 ---@field drain_timeout? evserve.Duration how long a stop waits for requests in flight; then they are cut
 ---@field drain_delay? evserve.Duration how long a stop leaves the listeners open first, while app.health says 503
@@ -352,6 +353,7 @@ function timer:cancel() end
 ---@field access_log? boolean false: its requests are not in the access log
 ---@field finish? boolean a handler runs to its end even if its client leaves
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
+---@field decode? boolean false: bodies stay as they were sent, whatever their Content-Encoding
 ---@field before_files? boolean a route that ends in *rest comes before all files
 ---@field owns_paths? boolean a route for all paths: other methods get a 405 instead of a 404
 ---@field name? string the route's name for app.url

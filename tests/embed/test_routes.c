@@ -135,10 +135,10 @@ static void bad_routes_are_named(void **state)
         host.config.routes = routes;
         host_must_not_start(cases[i].what);
     }
-    const struct evs_route flags[] = {{.route = "PUT /", .serve = serve_text, .arg = hello, .flags = 66},
+    const struct evs_route flags[] = {{.route = "PUT /", .serve = serve_text, .arg = hello, .flags = 130},
                                       {.route = NULL}};
     host.config.routes = flags;
-    host_must_not_start("evserve_config.routes[0]: \"PUT /\" has flags that do not exist: 0x42");
+    host_must_not_start("evserve_config.routes[0]: \"PUT /\" has flags that do not exist: 0x82");
     const struct evs_route routes[] = {{.route = "GET /hello"}, {.route = NULL}};
     host.config.routes = routes;
     host_must_not_start("evserve_config.routes[0]: \"GET /hello\" has no function");
