@@ -43,7 +43,7 @@ static int tls_names(lua_State *L)
 }
 
 /* The text of an option of the table at index 1, or NULL. A version may be given as a number. */
-static const char *take_text(lua_State *L, enum tls_option option)
+static const char *take_text(lua_State *L, const char *what, enum tls_option option)
 {
     const char *name = tls_option_names[option];
     lua_getfield(L, 1, name);
@@ -57,13 +57,13 @@ static const char *take_text(lua_State *L, enum tls_option option)
         return version == 1.2 ? "1.2" : version == 1.3 ? "1.3" : "another number";
     }
     if (lua_type(L, -1) != LUA_TSTRING) {
-        script_raise(L, "app.tls: %s: text expected, got %s", name, luaL_typename(L, -1));
+        script_raise(L, "%s: %s: text expected, got %s", what, name, luaL_typename(L, -1));
     }
     if (strlen(lua_tostring(L, -1)) != lua_objlen(L, -1)) {
-        script_raise(L, "app.tls: %s: the text contains a NUL byte", name);
+        script_raise(L, "%s: %s: the text contains a NUL byte", what, name);
     }
     if (lua_objlen(L, -1) == 0) {
-        script_raise(L, "app.tls: %s: the text is empty", name);
+        script_raise(L, "%s: %s: the text is empty", what, name);
     }
     const char *text = lua_tostring(L, -1);
     lua_pop(L, 1); /* the table keeps it */
@@ -77,53 +77,54 @@ static bool is_pem(const char *text)
 }
 
 /* The certificate that the options describe; false: they describe none. */
-static bool take_certificate(lua_State *L, struct tls_certificate *certificate)
+static bool take_certificate(lua_State *L, const char *what, struct tls_certificate *certificate)
 {
-    const char *cert = take_text(L, TLS_OPTION_CERT);
-    const char *key = take_text(L, TLS_OPTION_KEY);
-    const char *client_ca = take_text(L, TLS_OPTION_CLIENT_CA);
-    const char *client = take_text(L, TLS_OPTION_CLIENT);
-    *certificate = (struct tls_certificate){.name = take_text(L, TLS_OPTION_NAME)};
+    const char *cert = take_text(L, what, TLS_OPTION_CERT);
+    const char *key = take_text(L, what, TLS_OPTION_KEY);
+    const char *client_ca = take_text(L, what, TLS_OPTION_CLIENT_CA);
+    const char *client = take_text(L, what, TLS_OPTION_CLIENT);
+    *certificate = (struct tls_certificate){.name = take_text(L, what, TLS_OPTION_NAME)};
     *(is_pem(cert) ? &certificate->cert_pem : &certificate->cert_file) = cert;
     *(is_pem(key) ? &certificate->key_pem : &certificate->key_file) = key;
     *(is_pem(client_ca) ? &certificate->client_ca_pem : &certificate->client_ca_file) = client_ca;
     if (client != NULL && strcmp(client, "required") != 0 && strcmp(client, "optional") != 0) {
-        script_raise(L, "app.tls: client: \"required\" or \"optional\" expected, got \"%.40s\"", client);
+        script_raise(L, "%s: client: \"required\" or \"optional\" expected, got \"%.40s\"", what, client);
     }
     if (client != NULL && client_ca == NULL) {
-        script_raise(L, "app.tls: client = \"%s\" needs client_ca: the certificates that clients' may be signed by",
+        script_raise(L, "%s: client = \"%s\" needs client_ca: the certificates that clients' may be signed by", what,
                      client);
     }
     certificate->is_client_optional = client != NULL && strcmp(client, "optional") == 0;
     bool is_any = cert != NULL || key != NULL || certificate->name != NULL || client_ca != NULL;
     if (is_any && cert == NULL) {
-        script_raise(L, "app.tls: cert is missing: the file of a certificate in PEM, or its text");
+        script_raise(L, "%s: cert is missing: the file of a certificate in PEM, or its text", what);
     }
     return is_any;
 }
 
-/* tls(options): the names of the options were checked. */
+/* tls(options, what): the names of the options were checked. */
 static int app_tls(lua_State *L)
 {
     struct script *script = script_of(L);
     struct tls_certificate certificate;
     char place[PLACE_MAX];
     char err[SCRIPT_TEXT_MAX];
-    script_check_loading(L, "app.tls");
+    const char *what = luaL_checkstring(L, 2);
+    script_check_loading(L, what);
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     script_place(L, place);
     struct tls_settings settings = {
-        .min_version = take_text(L, TLS_OPTION_MIN_VERSION),
-        .ciphers = take_text(L, TLS_OPTION_CIPHERS),
-        .groups = take_text(L, TLS_OPTION_GROUPS),
+        .min_version = take_text(L, what, TLS_OPTION_MIN_VERSION),
+        .ciphers = take_text(L, what, TLS_OPTION_CIPHERS),
+        .groups = take_text(L, what, TLS_OPTION_GROUPS),
     };
     settings.ciphers_place = settings.ciphers == NULL ? NULL : place;
     settings.groups_place = settings.groups == NULL ? NULL : place;
-    bool has_certificate = take_certificate(L, &certificate);
+    bool has_certificate = take_certificate(L, what, &certificate);
     if (tls_plan_set(&script->tls, &settings, err, sizeof err) < 0 ||
         (has_certificate && tls_plan_add(&script->tls, &certificate, place, err, sizeof err) < 0)) {
-        script_raise(L, "app.tls: %s", err);
+        script_raise(L, "%s: %s", what, err);
     }
     return 0;
 }

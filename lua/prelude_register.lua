@@ -152,7 +152,7 @@ function app.tls(options)
         fail(text .. describe(options))
     end
     check_names("app.tls", "option", options, core.tls_names())
-    core.tls(options)
+    core.tls(options, "app.tls")
 end
 
 local acme_places = {}
@@ -371,15 +371,16 @@ end
 -- Files.
 
 local function add_static(group, mounts, prefix, directory, options)
-    begin(group.what .. "static", prefix)
+    local what = group.what .. "static"
+    begin(what, prefix)
     if options ~= nil and type(options) ~= "table" then
-        fail("app.static: a table of options expected, got " .. describe(options))
+        fail(what .. ": a table of options expected, got " .. describe(options))
     end
-    check_names("app.static", "option", options or {}, core.static_names())
+    check_names(what, "option", options or {}, core.static_names())
     if type(prefix) == "string" then
-        check_new(mounts, prefix:gsub("/$", ""), "app.static: the prefix " .. describe(prefix) .. " is already mounted")
+        check_new(mounts, prefix:gsub("/$", ""), what .. ": the prefix " .. describe(prefix) .. " is already mounted")
     end
-    core.static(prefix, directory, options, group.host)
+    core.static(prefix, directory, options, group.host, what)
 end
 
 -- Add to target all functions that register what a host serves: app is the default one. See prelude_host.lua.

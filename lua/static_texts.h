@@ -10,7 +10,7 @@ enum { STATIC_TEXTS_MAX = 4096 }; /* files in one table */
 
 /* Read the table at index (a positive one). Pushes a userdata with the array, which it returns, and sets *count. The
  * array and the texts, which are not copied, are valid while both values are on the stack and the table stays as it is.
- * Raises an error that names the file. */
-const struct asset *static_texts_read(lua_State *L, int index, size_t *count);
+ * Raises an error that names the file; what is "app.static". */
+const struct asset *static_texts_read(lua_State *L, int index, const char *what, size_t *count);
 
 #endif

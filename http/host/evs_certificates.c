@@ -33,9 +33,11 @@ static int add_certificate(struct tls_plan *plan, const struct evs_certificate *
         .is_client_optional = entry->client_optional != 0,
     };
     char text[EVSERVE_ERROR_MAX], place[64];
-    bool is_in_memory = entry->cert_pem != NULL || entry->key_pem != NULL || entry->client_ca_pem != NULL;
+    /* Files alone say which one it is, and may come from a command line. */
+    bool is_files = entry->name == NULL && entry->cert_pem == NULL && entry->key_pem == NULL &&
+                    entry->client_ca_file == NULL && entry->client_ca_pem == NULL;
     snprintf(place, sizeof place, "evserve_config.certificates[%zu]", n);
-    int rv = tls_plan_add(plan, &certificate, is_in_memory ? place : NULL, text, sizeof text); /* files have names */
+    int rv = tls_plan_add(plan, &certificate, is_files ? NULL : place, text, sizeof text);
     return rv == 0 ? 0 : error_text(err, errlen, rv, "evserve_config.certificates[%zu]: %s", n, text);
 }
 

@@ -45,7 +45,8 @@ class Names(SiteCase):
         for host, text in (("one.example", "one one\n"), ("ONE.Example.:80", "one one\n"), ("192.0.2.1:1", "one one\n"),
                            ("[0:0::1]", "one one\n"), ("a.one.example", "below\n"), ("a.b.one.example", "below\n"),
                            ("two.example", "wild \n"), ("example", "default app\n"), ("", "default app\n"),
-                           ("x.org", "default app\n"), (None, "default app\n"), ("a" * 300 + ".org", "default app\n")):
+                           ("x.org", "default app\n"), (None, "default app\n"), ("a" * 300 + ".org", "default app\n"),
+                           ("one.example..", "default app\n")):
             with self.subTest(host):
                 self.assertEqual(ask(self.server, host).text, text)
         self.assertEqual(ask(self.server, "x.org", "http://one.example/").text, "one one\n")
@@ -116,6 +117,10 @@ class Unknown(unittest.TestCase):
                 ("app.host('a').tls { name = 'a', cert = 'x' }", "the certificate is for the names of the host"),
                 ("app.host('a').tls { min_version = '1.3' }", "applies to all certificates: set it with app.tls"),
                 ("app.host('::1').tls { cert = 'x' }", "this host has no name that a certificate can be for"),
+                ("app.host('a').tls { key = 'x' }", "host.tls: cert is missing: the file of a certificate in PEM"),
+                ("app.host('a').static('/', '/tmp', { cache = 5 })", "host.static: cache: a time with a unit such as"),
+                ("app.host('a').static('/', '/tmp', { lst = true })", 'host.static: unknown option "lst"'),
+                ("app.host('a').static('/')", "host.static: a directory, or a table of files, expected, got nil"),
                 ("app.host('a').get('x', print)", "host.get: "),
                 ("local h = app.host('a') h.get('/', print) h.get('/', print)", "is already registered at "),
         ):

@@ -222,15 +222,17 @@ static void config_becomes_a_plan(void **state)
     const struct evs_certificate certificates[] = {
         {.cert_file = "a.pem", .key_file = "k.pem"},
         {.name = "b", .cert_pem = "PEM", .key_pem = "KEY", .client_ca_pem = "CA", .client_optional = 1},
+        {.name = "c", .cert_file = "c.pem", .key_file = "k.pem"},
         {.cert_file = NULL},
     };
     struct evserve_config config = {.size = sizeof config, .certificates = certificates, .tls_min_version = "1.3"};
     assert_int_equal(evs_certificates_read(&plan, &config, err, sizeof err), 0);
-    assert_int_equal(plan.count, 2);
+    assert_int_equal(plan.count, 3);
     assert_string_equal(plan.certificates[0].key_file, "k.pem");
     assert_string_equal(plan.certificates[1].key_pem, "KEY");
     assert_null(plan.places[0]); /* its file says which one it is */
     assert_string_equal(plan.places[1], "evserve_config.certificates[1]");
+    assert_string_equal(plan.places[2], "evserve_config.certificates[2]");
     assert_true(plan.certificates[1].is_client_optional);
     assert_false(plan.certificates[0].is_client_optional);
     assert_string_equal(plan.settings.min_version, "1.3");
