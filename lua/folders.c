@@ -152,14 +152,20 @@ static int lua_note_file(lua_State *L)
     return 0;
 }
 
+/* script_folder(): the script's folder; nil for one from a pipe. */
+static int lua_script_folder(lua_State *L)
+{
+    char folder[PATH_MAX];
+    script_folder(script_of(L), folder);
+    lua_pushstring(L, script_of(L)->is_piped ? NULL : folder);
+    return 1;
+}
+
 void bind_folders(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"can_read", lua_can_read},
-        {"why_unreadable", lua_why_unreadable},
-        {"note_file", lua_note_file},
-        {"read_file", lua_read_file},
-        {NULL, NULL},
+        {"script_folder", lua_script_folder}, {"can_read", lua_can_read},   {"why_unreadable", lua_why_unreadable},
+        {"note_file", lua_note_file},         {"read_file", lua_read_file}, {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

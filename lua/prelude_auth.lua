@@ -33,7 +33,8 @@ shared.add_scope_function("basic_auth", function(scope, what, prefix, who, optio
     if realm ~= nil and type(realm) ~= "string" then
         fail(string.format("%s: realm: a text expected, got %s", what, describe(realm)))
     end
-    core.basic_auth(scope.host, what, whole, type(who) == "function" and { fn = asker(who, what) } or who, realm)
+    who = type(who) == "function" and { fn = asker(who, what) } or shared.at_base(who)
+    core.basic_auth(scope.host, what, whole, who, realm)
 end)
 
 -- Pages for errors.
@@ -71,5 +72,5 @@ shared.add_scope_function("error_page", function(scope, what, statuses, file, op
     if for_proxied ~= nil and type(for_proxied) ~= "boolean" then
         fail(string.format("%s: for_proxied: true or false expected, got %s", what, describe(for_proxied)))
     end
-    core.error_page(scope.host, what, statuses_text(what, statuses), file, for_proxied)
+    core.error_page(scope.host, what, statuses_text(what, statuses), shared.at_base(file), for_proxied)
 end)

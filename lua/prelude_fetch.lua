@@ -5,6 +5,7 @@
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
 local fail_unknown, pieces_of, query_text = shared.fail_unknown, shared.pieces_of, shared.query_text
+local options_at_base = shared.options_at_base
 local error, getmetatable, setmetatable, type = error, getmetatable, setmetatable, type
 local table = table
 local call = xpcall -- by another name: script_place() takes a call of "xpcall" for the entry of a handler
@@ -181,6 +182,7 @@ end
 local function fetch(url, given)
     local text, media_type, next_chunk, state
     if given ~= nil then
+        given = options_at_base(given)
         if given.query ~= nil then
             url = add_query(url, given.query)
         end

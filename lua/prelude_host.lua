@@ -71,7 +71,7 @@ local function add_tls(names, options)
         for key, value in pairs(options) do
             copy[key] = value
         end
-        core.tls(copy, what)
+        core.tls(shared.options_at_base(copy), what)
     end
 end
 

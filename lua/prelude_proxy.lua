@@ -94,5 +94,5 @@ shared.add_scope_function("proxy", function(scope, what, prefix, upstreams, opti
     table.insert(names, "middleware")
     check_upstreams(what, upstreams)
     shared.part_options(what, options or {}, names, place_of_option)
-    core.proxy(scope.host, what, whole, upstreams, options or {})
+    core.proxy(scope.host, what, whole, upstreams, shared.options_at_base(options or {}))
 end)

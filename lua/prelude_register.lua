@@ -95,7 +95,7 @@ end
 
 -- Settings that are in no table of C.
 local other_settings = {
-    "trailing_slash", "unknown_host", "hsts", "access_log", "access_log_format", "trusted_proxies", "forwarded",
+    "base", "trailing_slash", "unknown_host", "hsts", "access_log", "access_log_format", "trusted_proxies", "forwarded",
     "strip_forwarded", "deny_connect", "broker",
 }
 
@@ -126,6 +126,8 @@ function app.set(settings)
             core.trailing_slash(nil, "app.set", settings[name])
         elseif settings[name] ~= nil and name == "unknown_host" then
             set_unknown_host(settings[name])
+        elseif settings[name] ~= nil and name == "base" then
+            shared.set_base(settings[name])
         elseif settings[name] ~= nil and name == "hsts" then
             core.hsts(settings[name])
         elseif settings[name] ~= nil and name == "trusted_proxies" then
@@ -152,7 +154,7 @@ function app.tls(options)
         fail(text .. describe(options))
     end
     check_names("app.tls", "option", options, core.tls_names())
-    core.tls(options, "app.tls")
+    core.tls(shared.options_at_base(options), "app.tls")
 end
 
 local acme_places = {}
@@ -160,7 +162,7 @@ local acme_places = {}
 function app.acme(directory)
     begin("app.acme", directory)
     check_new(acme_places, "acme", "app.acme: there is a directory already")
-    core.acme(directory)
+    core.acme(shared.at_base(directory))
 end
 
 local route_options = core.route_names() -- names of a route's options
@@ -380,7 +382,7 @@ local function add_static(group, mounts, prefix, directory, options)
     if type(prefix) == "string" then
         check_new(mounts, prefix:gsub("/$", ""), what .. ": the prefix " .. describe(prefix) .. " is already mounted")
     end
-    core.static(prefix, directory, options, group.host, what)
+    core.static(prefix, shared.at_base(directory), options, group.host, what)
 end
 
 -- Add to target all functions that register what a host serves: app is the default one. See prelude_host.lua.

@@ -116,7 +116,7 @@ function app.file(path, options)
         fail("app.file: type: a media type expected, got " .. describe(options.type))
     end
     local made = response()
-    made.file, made.root, made.dotfiles = path, root or ".", options.dotfiles
+    made.file, made.root, made.dotfiles = path, shared.at_base(root or "."), options.dotfiles
     core.check_root(made.root)
     made.headers["content-type"] = options.type
     if options.cache ~= nil then
@@ -146,7 +146,7 @@ function app.template(path)
     if not shared.open_template then
         core.template_load(core, app, shared)
     end
-    local page = shared.open_template(path)
+    local page = shared.open_template(shared.at_base(path))
     return page
 end
 

@@ -5,7 +5,7 @@
 
 local core, app, shared = ...
 local fail, describe, give_up = core.fail, shared.describe, shared.give_up
-local check_names = shared.check_names
+local check_names, at_base = shared.check_names, shared.at_base
 local ipairs, setmetatable, tonumber, tostring, type = ipairs, setmetatable, tonumber, tostring, type
 local string, table = string, table
 
@@ -146,7 +146,7 @@ end
 function socket.setclientcert(object, cert, key)
     check_pem("socket:setclientcert", cert)
     check_pem("socket:setclientcert", key)
-    certificates[object] = cert and { cert = cert, key = key }
+    certificates[object] = cert and { cert = at_base(cert), key = at_base(key) }
     return true
 end
 
@@ -235,9 +235,9 @@ local function check_tls(given)
     return {
         name = check_option(what, given, "server_name", "string", '"example.org"'),
         verify = check_option(what, given, "verify", "boolean", "false") ~= false,
-        ca = check_pem(what .. ": ca", given.ca),
-        cert = check_pem(what .. ": client_cert.cert", pair.cert),
-        key = check_pem(what .. ": client_cert.key", pair.key),
+        ca = at_base(check_pem(what .. ": ca", given.ca)),
+        cert = at_base(check_pem(what .. ": client_cert.cert", pair.cert)),
+        key = at_base(check_pem(what .. ": client_cert.key", pair.key)),
         alpn = check_option(what, given, "alpn", "string", '"http/1.1"'),
         min_version = check_option(what, given, "min_version", "string", '"1.3"'),
     }

@@ -333,6 +333,7 @@ function timer:cancel() end
 ---@field broker? string the Redis server that carries topics between machines: "redis://user:password@host:6379/0", "rediss://host", "unix:/run/redis.sock"
 ---@field deny_connect? string|string[] servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
 ---@field unknown_host? "default"|404|421 what names get that no app.host has: what app serves, or this status
+---@field base? "start"|"script" where relative paths of mounts, files, templates, error pages, password files and certificates begin: in the directory evserve was started in (the default), or in the script's folder. Must come before the first path
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.
