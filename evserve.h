@@ -221,7 +221,7 @@ enum {
     EVS_OWNS_PATHS = 32,
 
     /* Bodies come as the client sent them, whatever their Content-Encoding: for a host that stores them as they are, or
-     * passes them on. Without this flag, bodies in gzip are decoded before serve sees them, max_body holds for
+     * passes them on. Without this flag, bodies in gzip, br and zstd are decoded before serve sees them, max_body holds for
      * the decoded content too, Content-Encoding and Content-Length are not among the fields of such a request, and other
      * codings get 415. */
     EVS_KEEP_CODING = 64

@@ -6,17 +6,35 @@
 
 #include "core/gunzip.h"
 #include "core/mem.h"
+#include "core/unbrotli.h"
+#include "core/unzstd.h"
 
 #include <errno.h>
 
 struct content_decoder {
     enum decoder_kind kind;
-    struct gunzip *gunzip; /* of DECODER_GZIP */
+    union {
+        struct gunzip *gunzip;
+        struct unbrotli *unbrotli;
+        struct unzstd *unzstd;
+    };
 };
 
 bool decoder_is_there(enum decoder_kind kind)
 {
-    return kind == DECODER_GZIP && gunzip_is_there();
+    return kind == DECODER_GZIP ? gunzip_is_there() : kind == DECODER_BR ? unbrotli_is_there() : unzstd_is_there();
+}
+
+static int create_of_kind(struct content_decoder *decoder)
+{
+    switch (decoder->kind) {
+    case DECODER_BR:
+        return unbrotli_create(&decoder->unbrotli);
+    case DECODER_ZSTD:
+        return unzstd_create(&decoder->unzstd);
+    default:
+        return gunzip_create(&decoder->gunzip);
+    }
 }
 
 int decoder_create(struct content_decoder **created, enum decoder_kind kind)
@@ -26,7 +44,7 @@ int decoder_create(struct content_decoder **created, enum decoder_kind kind)
         return -ENOMEM;
     }
     decoder->kind = kind;
-    int rv = gunzip_create(&decoder->gunzip);
+    int rv = create_of_kind(decoder);
     if (rv < 0) {
         mem_free(decoder);
         return rv;
@@ -37,18 +55,43 @@ int decoder_create(struct content_decoder **created, enum decoder_kind kind)
 
 void decoder_destroy(struct content_decoder *decoder)
 {
-    if (decoder != NULL) {
-        gunzip_destroy(decoder->gunzip);
-        mem_free(decoder);
+    if (decoder == NULL) {
+        return;
     }
+    switch (decoder->kind) {
+    case DECODER_BR:
+        unbrotli_destroy(decoder->unbrotli);
+        break;
+    case DECODER_ZSTD:
+        unzstd_destroy(decoder->unzstd);
+        break;
+    default:
+        gunzip_destroy(decoder->gunzip);
+        break;
+    }
+    mem_free(decoder);
 }
 
 ssize_t decoder_run(struct content_decoder *decoder, const char **in, size_t *in_len, char *out, size_t room)
 {
-    return gunzip_run(decoder->gunzip, in, in_len, out, room);
+    switch (decoder->kind) {
+    case DECODER_BR:
+        return unbrotli_run(decoder->unbrotli, in, in_len, out, room);
+    case DECODER_ZSTD:
+        return unzstd_run(decoder->unzstd, in, in_len, out, room);
+    default:
+        return gunzip_run(decoder->gunzip, in, in_len, out, room);
+    }
 }
 
 bool decoder_is_whole(const struct content_decoder *decoder)
 {
-    return gunzip_is_whole(decoder->gunzip);
+    switch (decoder->kind) {
+    case DECODER_BR:
+        return unbrotli_is_whole(decoder->unbrotli);
+    case DECODER_ZSTD:
+        return unzstd_is_whole(decoder->unzstd);
+    default:
+        return gunzip_is_whole(decoder->gunzip);
+    }
 }

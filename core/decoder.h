@@ -11,7 +11,7 @@
 
 struct content_decoder;
 
-enum decoder_kind { DECODER_GZIP, DECODER_KINDS };
+enum decoder_kind { DECODER_GZIP, DECODER_BR, DECODER_ZSTD, DECODER_KINDS };
 
 /* Whether content of that kind can be decoded. The first call loads the library: it has to come before the sandbox,
  * where nothing is loaded any more. Any thread. */

@@ -42,7 +42,7 @@ static struct decoded_body *decoded_of(const struct exchange *exchange)
 static const struct {
     const char *name;
     enum decoder_kind kind;
-} codings[] = {{"gzip", DECODER_GZIP}};
+} codings[] = {{"gzip", DECODER_GZIP}, {"br", DECODER_BR}, {"zstd", DECODER_ZSTD}};
 
 enum { CODINGS = sizeof codings / sizeof codings[0] };
 

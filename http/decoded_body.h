@@ -27,7 +27,7 @@ int decoded_body_begin(struct exchange *exchange, const char **reason);
 
 enum { DECODED_CODINGS_MAX = 32 }; /* bytes of what decoded_body_codings() writes, with its NUL */
 
-/* Write the codings that can be decoded, as Accept-Encoding lists them: "gzip"; "identity" if there are none. */
+/* Write the codings that can be decoded, as Accept-Encoding lists them: "gzip, br"; "identity" if there are none. */
 void decoded_body_codings(char *text);
 
 /* Load what is needed to decode, before a sandbox forbids that. */

@@ -37,6 +37,7 @@ test_packages=(
     lua-nginx-websocket # drivers that run with `require "ngx"`
     redis-server memcached # servers that they ask
     'libhiredis1.1.0|libhiredis0.14' # what a broker in Redis needs
+    zlib1g libbrotli1 libzstd1 # what compressed bodies need
     nginx-core libnginx-mod-http-lua # and what they were written for
 )
 

@@ -335,7 +335,7 @@ int confine_server(const struct offer *offer, struct file_stamps *files, const s
     call.access = SANDBOX_WRITE;
     rv = rv < 0 ? rv : allow_list(&call, wanted->allow_write);
     tzset();                     /* for the access log: reads the time zone, which the sandbox keeps away */
-    decoded_body_load();         /* loads zlib, likewise: for request bodies, responses of other servers, WebSockets */
+    decoded_body_load();         /* loads zlib and others, likewise: for bodies of requests and responses, and for WebSockets */
     if (offer->script != NULL) { /* and what app.sha256 and app.password need, which no handler can load any more */
         (void)tls_digest_load(NULL, 0);
         (void)crypt_load(NULL, 0);

@@ -1,5 +1,6 @@
 """Request bodies in Lua: whole, in chunks, as JSON, as forms, part by part; slow ones, large ones, broken ones; cookies."""
 
+import gzip
 import os
 import select
 import socket
@@ -93,6 +94,10 @@ class Bodies(SiteCase):
         end
     end)
     app.post("/json", function(req) return { got = req:json() } end)
+    app.post("/as-sent", { decode = false }, function(req) return #req.body .. " " .. req.headers["content-encoding"] end)
+    app.post("/form", function(req) return req:form().a .. tostring(req.headers["content-encoding"]) end)
+    app.post("/part", function(req) for part in req:parts() do return part:text() end end)
+    app.post("/late", large, function(req) app.sleep "1ms" return #req.body .. "" end)
     app.post("/json-caught", function(req)
         local ok, err = pcall(req.json, req)
         return { status = ok or err.status, body = ok or err.body }
@@ -190,6 +195,57 @@ class Bodies(SiteCase):
                 answer = client.read()
                 self.assertEqual((answer.status, answer.text), (400, "request body: chunk without a size\n"))
                 self.assertRaises(EOFError, client.read)
+
+    # Bodies with a Content-Encoding.
+
+    def ask_coded(self, target, body, coding="gzip", *headers):
+        return self.ask(target, "POST", [("Content-Encoding", coding), *headers], body)
+
+    def can_decode(self, coding):
+        return coding in self.ask_coded("/echo", b"", "none").headers.get("accept-encoding", "")
+
+    def test_compressed_bodies_are_decoded_however_they_are_read(self):
+        if not self.can_decode("gzip"):
+            self.skipTest("zlib is not installed (Debian: zlib1g)")
+        hello = gzip.compress(b"hello" * 1000)
+        for target in ("/echo", "/join", "/duplex"):
+            self.assertEqual(self.ask_coded(target, hello).body, b"hello" * 1000)
+        self.assertEqual(self.ask_coded("/json", gzip.compress(b'{"a":1}'), "gzip",
+                                        ("Content-Type", "application/json")).json, {"got": {"a": 1}})
+        self.assertEqual(self.ask_coded("/form", gzip.compress(b"a=b"), "gzip", ("Content-Type", FORM)).text, "bnil")
+        form = multipart(file("f", "a.bin", bytes(range(256))))
+        self.assertEqual(self.ask_coded("/part", gzip.compress(form), "gzip", MULTIPART).body, bytes(range(256)))
+        self.assertEqual(self.ask_coded("/as-sent", hello).text, f"{len(hello)} gzip")
+        self.assertEqual(self.ask_coded("/as-sent", hello, "what").text, f"{len(hello)} what")
+        with Client(self.server) as client:
+            for _ in range(2):
+                client.sock.sendall(b"POST /chunks HTTP/1.1\r\nHost: test\r\nContent-Encoding: gzip\r\n"
+                                    b"Content-Length: %d\r\n\r\n" % len(hello) + hello)
+                self.assertEqual(client.read().json["total"], 5000)
+        long = gzip.compress(bytes(20 << 20), 1)
+        self.assertEqual(self.ask_coded("/late", long).text, str(20 << 20))
+        self.assertEqual(self.ask_coded("/chunks", long).json["longest"], 16384)
+
+    def test_codings_of_other_libraries(self):
+        hello = {"br": b"\x8f\x09\x80hello, hello, hello\n\x03",
+                 "zstd": bytes.fromhex("28b52ffd04587500004068656c6c6f2c200a0100e28a1121699d87")}
+        for coding, body in hello.items():
+            with self.subTest(coding):
+                if not self.can_decode(coding):
+                    self.skipTest(f"no library for {coding} is installed")
+                self.assertEqual(self.ask_coded("/echo", body, coding).text, "hello, hello, hello\n")
+                self.assertEqual(self.ask_coded("/join", body[:-1], coding).status, 400)
+
+    def test_compressed_bodies_that_are_refused(self):
+        if not self.can_decode("gzip"):
+            self.skipTest("zlib is not installed (Debian: zlib1g)")
+        for target in ("/length", "/join"):
+            self.assertEqual(self.ask_coded(target, gzip.compress(bytes(100 * 1024))).status, 200)
+            self.assertEqual(self.ask_coded(target, gzip.compress(bytes(100 * 1024 + 1))).status, 413)
+            broken = self.ask_coded(target, b"hello")
+            self.assertEqual((broken.status, broken.headers["connection"]), (400, "close"))
+            other = self.ask_coded(target, b"hello", "compress")
+            self.assertEqual((other.status, other.headers["accept-encoding"].split(", ")[0]), (415, "gzip"))
 
     def test_100_continue_comes_when_the_body_is_asked_for(self):
         head = b" HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"

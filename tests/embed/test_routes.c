@@ -1,5 +1,6 @@
 /* Routes in C: what a request tells, the ways to answer, and what happens meanwhile. */
 
+#include "tests/lib/gzip_texts.h"
 #include "tests/lib/host.h"
 
 #include <stdatomic.h>
@@ -534,6 +535,57 @@ static void host_may_refuse_every_body(void **state)
     assert_string_equal(client_body(client_ask(host.port, none)), "hello");
 }
 
+/* Responds with the body, and with the coding that the request names. */
+static void serve_body_and_coding(evs_request *request, void *arg)
+{
+    const void *data = "";
+    size_t len = 0;
+    const char *coding = evs_header(request, "content-encoding");
+    (void)arg;
+    assert_int_equal(evs_read(request, &data, &len), EVS_PIECE);
+    assert_int_equal(evs_set_header(request, "X-Coding", coding == NULL ? "none" : coding), 0);
+    evs_reply(request, 200, "text/plain", data, len);
+}
+
+static const char *post_coded(const char *path, const char *coding)
+{
+    static char answer[1024];
+    char head[256];
+    int fd = client_connect(host.port);
+    snprintf(head, sizeof head,
+             "POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Encoding: %s\r\n"
+             "Content-Length: %zu\r\n\r\n",
+             path, coding, sizeof gzip_hello - 1);
+    assert_true(client_send(fd, head));
+    assert_int_equal(send(fd, gzip_hello, sizeof gzip_hello - 1, MSG_NOSIGNAL), sizeof gzip_hello - 1);
+    client_read_all(fd, answer, sizeof answer);
+    close(fd);
+    return answer;
+}
+
+static void coded_bodies_are_decoded_unless_the_host_keeps_them(void **state)
+{
+    (void)state;
+    const struct evs_route routes[] = {{.route = "POST /", .serve = serve_body_and_coding},
+                                       {.route = "POST /kept",
+                                        .serve = serve_body_and_coding,
+                                        .flags = EVS_KEEP_CODING},
+                                       {.route = NULL}};
+    host.config.routes = routes;
+    host_serve();
+    const char *answer = post_coded("/kept", "gzip");
+    assert_non_null(strstr(answer, "X-Coding: gzip"));
+    assert_memory_equal(client_body(answer), gzip_hello, 3);
+    answer = post_coded("/", "compress");
+    assert_memory_equal(answer, "HTTP/1.1 415 ", 13);
+    if (strstr(answer, "Accept-Encoding: gzip") == NULL) {
+        skip(); /* no zlib */
+    }
+    answer = post_coded("/", "gzip");
+    assert_non_null(strstr(answer, "X-Coding: none"));
+    assert_string_equal(client_body(answer), "hello, hello, hello\n");
+}
+
 /* Files. */
 
 static void serve_file(evs_request *request, void *arg)
@@ -850,6 +902,7 @@ int main(void)
         HOST_TEST(answer_may_come_from_another_thread),
         HOST_TEST(body_is_taken_piece_by_piece),
         HOST_TEST(host_may_refuse_every_body),
+        HOST_TEST(coded_bodies_are_decoded_unless_the_host_keeps_them),
         HOST_TEST(file_is_sent_as_static_files_are),
         HOST_TEST(file_has_the_type_of_the_host_and_all_else_of_its_own),
         HOST_TEST(stream_waits_for_a_client_that_is_behind),

@@ -93,6 +93,8 @@ class Asked(unittest.TestCase):
         self.assertEqual(sorted(loads), [("crypt_calls.c", "dlopen(names[i],"),
                                          ("redis_reader.c", "dlopen(hiredis_names[i],"),
                                          ("regex_pcre2.c", "dlopen(pcre2_soname,"), ("tls_openssl.c", "dlopen(soname,"),
+                                         ("unbrotli.c", 'dlopen("libbrotlidec.so.1",'),
+                                         ("unzstd.c", 'dlopen("libzstd.so.1",'),
                                          ("zlib_calls.c", 'dlopen("libz.so.1",')])
 
 
