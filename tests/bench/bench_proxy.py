@@ -6,7 +6,7 @@ The upstream is an evserve that serves a file of 1300 bytes. 64 connections of w
 proxies keep 64 connections to the upstream. nginx is measured twice: as it comes, and with the fields that app.proxy
 always sends (Host, X-Forwarded-For, -Proto, -Host, X-Request-Id). Each proxy has one thread, on the last core; all else
 is on the first. Rounds take turns, and a ratio is the median of the rounds' ratios. CPU is user and system time of the
-proxy alone.
+proxy alone. The exit status is 1 if app.proxy takes more than BAR of nginx as it comes.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import tempfile
 import servers
 from bench_shared import measure
 
+BAR = 0.90  # of the CPU of nginx as it comes
 CONTENT = b"It is twelve o'clock.\n" * 59 + b"\n\n"  # 1300 bytes
 SITE = """
 local app = require "evserve"
@@ -100,6 +101,8 @@ def main():
     for (_, _, name), values in zip(loads, found):
         ratio = statistics.median(a / b for a, b in zip(found[0], values))
         print(f"{name:26} {statistics.median(values):7.2f} us   ratio {ratio:.2f}")
+    if ratio > BAR:  # the last one: nginx as it comes
+        sys.exit(f"app.proxy takes {ratio:.2f} of nginx's CPU; the bar is {BAR:.2f}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ FILE_BYTES = 1300
 RUN_SECONDS = 120  # for a whole run under valgrind; it takes about ten
 TABLE_LEAST = 3    # instructions a request from which a function is in the table
 
+# What a site without hosts, rules, limits and proxies may spend on them, in functions of their own. What is inlined into
+# others, such as a look at a pointer, is part of their figures.
+IDLE_BAR = 60
+IDLE = re.compile(r"(rules?|vhosts?|host_name|limiter|decide|basic_auth|credentials|forwarded|trusted_proxies|proxy|"
+                  r"proxied|passage|upstream|error_pages)_")
+
 SHORT_HEAD = ("Host: 127.0.0.1",)
 BROWSER_HEAD = (
     "Host: 127.0.0.1:8080",
@@ -165,9 +171,19 @@ def by_function(profile):
     return counts
 
 
-def print_functions(few, many):
+def each_function(few, many):
     extra = by_function(many)
     extra.subtract(by_function(few))
+    return extra
+
+
+def check_idle(extra, title):
+    idle = sum(count for name, count in extra.items() if IDLE.match(name)) / (MANY - FEW)
+    if idle > IDLE_BAR:
+        raise RuntimeError(f"{title}: {idle:.0f} instructions for what is not configured; the bar is {IDLE_BAR}")
+
+
+def print_functions(extra):
     for name, count in extra.most_common():
         if count / (MANY - FEW) >= TABLE_LEAST:
             print(f"    {count / (MANY - FEW):8.1f}  {name}")
@@ -192,8 +208,11 @@ def main():
             run(options.program, options.argument, script, send, FEW, few)
             run(options.program, options.argument, script, send, MANY, many)
             print(f"{(total(many) - total(few)) / (MANY - FEW):8,.0f}  {title}", flush=True)
+            extra = each_function(few, many)
+            if not options.line:
+                check_idle(extra, title)
             if options.functions:
-                print_functions(few, many)
+                print_functions(extra)
 
 
 if __name__ == "__main__":

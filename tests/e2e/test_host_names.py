@@ -291,6 +291,7 @@ class Logs(unittest.TestCase):
             done = evtest.run(EVSERVE, "--listen", "127.0.0.1:0", "--request", "/", path)
             self.assertNotIn("access_log_format", done.stderr)
             with evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+                self.assertEqual(server.stop(), 0)
                 said = "".join(server.lines)
         self.assertIn("site.lua:2: the host a: access_log_format is set, but no access_log", said)
 
