@@ -415,6 +415,18 @@ struct evs_rule {
     /* Bytes per second of each response, in place of evserve_config.rate_limit and that of a route: at most 1 GiB. Of
      * several that fit, the one with the longest prefix counts. 0: the entry does not say. */
     uint64_t rate_limit;
+
+    /* Which pages of other origins may read responses (CORS): "*" for all, or up to 100 origins, separated by commas:
+     * "https://app.example, http://localhost:8080". A host of "*.example.org" stands for all below example.org, and a
+     * port of "*" for any. The origin is in Access-Control-Allow-Origin of all responses, refusals and redirects
+     * included, except where a handler has set that itself. Preflights get 204 before any other rule is asked. "" turns
+     * off what a shorter prefix allows; of several that fit, the one with the longest prefix counts. cors_methods and cors_headers are what such pages may send, separated by commas, by default
+     * "GET, HEAD, POST, PUT, PATCH, DELETE" and "Content-Type"; cors_expose lists the fields that they may read, by
+     * default none beside the safe ones. "*" stands for all of them. cors_credentials lets pages send cookies and
+     * passwords, and excludes "*". cors_max_age: for how many seconds browsers keep this; 0 leaves that to them. */
+    const char *cors, *cors_methods, *cors_headers, *cors_expose;
+    int cors_credentials;
+    int cors_max_age;
 };
 
 /* ---- Error pages ---- */

@@ -10,6 +10,7 @@
 #include "http/limits.h"
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_cache.h"
+#include "http/rules/rule_cors.h"
 #include "http/rules/rule_fields.h"
 #include "http/rules/rule_limit.h"
 #include "http/rules/rule_redirect.h"
@@ -146,11 +147,55 @@ static int add_limit_rule(lua_State *L)
     return finish_rule(L, rule_limit_add(rules, prefix, &limit, err, sizeof err), what, err);
 }
 
+/* The list at index, NULL for nil. */
+static const char *list_or_null(lua_State *L, int index, const char *what)
+{
+    return lua_isnil(L, index) ? NULL : script_check_text(L, index, what);
+}
+
+/* Seconds of a number or a text such as "10m" at index; nil: CORS_AGE_NONE. */
+static int age_at(lua_State *L, int index, const char *what)
+{
+    char err[SCRIPT_TEXT_MAX];
+    uint64_t ms = 0;
+    if (lua_type(L, index) != LUA_TSTRING) {
+        return lua_isnil(L, index) ? CORS_AGE_NONE : (int)luaL_checkinteger(L, index);
+    }
+    if (limits_parse_value(LIMIT_MS, script_check_text(L, index, what), &ms, err, sizeof err) < 0) {
+        script_raise(L, "%s: max_age: %s", what, err);
+    }
+    return ms / 1000 > CORS_AGE_MAX ? CORS_AGE_MAX + 1 : (int)(ms / 1000);
+}
+
+/* rule_cors(host, what, prefix, origins, methods, headers, expose, credentials, max_age): texts from methods to expose,
+ * and max_age, may be nil */
+static int add_cors_rule(lua_State *L)
+{
+    enum { ORIGINS_INDEX = FIRST_OWN_INDEX, METHODS_INDEX, HEADERS_INDEX, EXPOSE_INDEX, CREDENTIALS_INDEX, AGE_INDEX };
+    const char *what, *prefix;
+    char err[SCRIPT_TEXT_MAX];
+    struct rules **rules = check_rule_call(L, &what, &prefix);
+    const struct rule_cors cors = {
+        .origins = script_check_text(L, ORIGINS_INDEX, what),
+        .methods = list_or_null(L, METHODS_INDEX, what),
+        .headers = list_or_null(L, HEADERS_INDEX, what),
+        .expose = list_or_null(L, EXPOSE_INDEX, what),
+        .credentials = lua_toboolean(L, CREDENTIALS_INDEX) != 0,
+        .max_age = age_at(L, AGE_INDEX, what),
+    };
+    return finish_rule(L, rule_cors_add(rules, prefix, &cors, err, sizeof err), what, err);
+}
+
 void bind_rules(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"rule_access", add_access_rule}, {"rule_cache", add_cache_rule},       {"rule_fields", add_fields_rule},
-        {"rule_limit", add_limit_rule},   {"rule_redirect", add_redirect_rule}, {NULL, NULL},
+        {"rule_access", add_access_rule},
+        {"rule_cache", add_cache_rule},
+        {"rule_cors", add_cors_rule},
+        {"rule_fields", add_fields_rule},
+        {"rule_limit", add_limit_rule},
+        {"rule_redirect", add_redirect_rule},
+        {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_LUA_BIND_RULES_H
 #define EVSERVE_LUA_BIND_RULES_H
 
-/* Rules of a host: app.redirect_from, app.headers, app.cache, app.allow, app.deny, app.limit. */
+/* Rules of a host: app.redirect_from, app.headers, app.cache, app.allow, app.deny, app.limit, app.cors. */
 
 #include "lua/state.h"
 

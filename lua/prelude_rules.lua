@@ -196,4 +196,50 @@ shared.add_scope_function("limit", function(scope, what, prefix, limit)
     core.rule_limit(scope.host, what, whole, limit.rate, limit.burst, limit.concurrency, limit.by, limit.status, bytes)
 end)
 
+-- Pages of other origins.
+
+-- A text with commas of a text or a list of texts; nil stays nil.
+local function joined_list(what, name, value, example)
+    if type(value) ~= "table" then
+        if value ~= nil and (type(value) ~= "string" or value == "") then
+            fail(string.format("%s: %s: a text or a list such as %s expected, got %s", what, name, example, describe(value)))
+        end
+        return value
+    end
+    for _, part in ipairs(value) do
+        if type(part) ~= "string" then
+            fail(string.format("%s: %s: texts expected in the list, got %s", what, name, describe(part)))
+        end
+    end
+    if #value == 0 then
+        fail(string.format("%s: %s: a list such as %s expected, got an empty one", what, name, example))
+    end
+    return table.concat(value, ",")
+end
+
+shared.add_scope_function("cors", function(scope, what, prefix, options)
+    local whole = shared.scope_prefix(scope, what, prefix)
+    if options == false then
+        core.rule_cors(scope.host, what, whole, "", nil, nil, nil, false, nil)
+        return
+    end
+    check_table(what, options, '{ origins = "https://app.example" }, or false,')
+    check_names(what, "option", options, { "credentials", "expose", "headers", "max_age", "methods", "origins" })
+    local origins = joined_list(what, "origins", options.origins, '"https://app.example"')
+    if origins == nil then
+        fail(what .. ': origins is missing: "https://app.example", a list of such, or "*"')
+    end
+    local methods = joined_list(what, "methods", options.methods, '{ "GET", "POST" }')
+    local headers = joined_list(what, "headers", options.headers, '{ "content-type", "x-key" }')
+    local expose = joined_list(what, "expose", options.expose, '{ "x-total" }')
+    local credentials, age = options.credentials, options.max_age
+    if credentials ~= nil and type(credentials) ~= "boolean" then
+        fail(string.format("%s: credentials: true or false expected, got %s", what, describe(credentials)))
+    end
+    if age ~= nil and type(age) ~= "string" and (type(age) ~= "number" or age % 1 ~= 0 or age < 0 or age > 31536000) then
+        fail(string.format('%s: max_age: whole seconds, or a time such as "10m" expected, got %s', what, describe(age)))
+    end
+    core.rule_cors(scope.host, what, whole, origins, methods, headers, expose, credentials, age)
+end)
+
 shared.open_scope(app, shared.root)

@@ -13,6 +13,7 @@
 #include "http/host/evs_block.h"
 #include "http/rules/rule_access.h"
 #include "http/rules/rule_cache.h"
+#include "http/rules/rule_cors.h"
 #include "http/rules/rule_fields.h"
 #include "http/rules/rule_limit.h"
 #include "http/rules/rule_redirect.h"
@@ -45,6 +46,10 @@ struct evs_rule *evs_rules_put(struct evs_block *block, const struct evs_rule *r
         rule.realm = evs_block_text(block, rule.realm);
         rule.limit_rate = evs_block_text(block, rule.limit_rate);
         rule.limit_by = evs_block_text(block, rule.limit_by);
+        rule.cors = evs_block_text(block, rule.cors);
+        rule.cors_methods = evs_block_text(block, rule.cors_methods);
+        rule.cors_headers = evs_block_text(block, rule.cors_headers);
+        rule.cors_expose = evs_block_text(block, rule.cors_expose);
         if (copy != NULL) {
             copy[i] = rule;
         }
@@ -163,18 +168,53 @@ static int add_limit(const struct rule_reading *reading)
                   : 0;
 }
 
+static int add_cors(const struct rule_reading *reading)
+{
+    static const char origins[] = "origins: ";
+    char why[RULE_WHY_MAX];
+    const struct evs_rule *rule = reading->rule;
+    const struct rule_cors cors = {
+        .origins = rule->cors == NULL ? "" : rule->cors,
+        .methods = rule->cors_methods,
+        .headers = rule->cors_headers,
+        .expose = rule->cors_expose,
+        .credentials = rule->cors_credentials != 0,
+        .max_age = rule->cors_max_age == 0 ? CORS_AGE_NONE : rule->cors_max_age,
+    };
+    if (rule->cors == NULL) {
+        return blame_member(reading, "cors", -EINVAL, "cors_methods and others need the origins that they are for");
+    }
+    if (rule->cors_max_age < 0) {
+        return blame_member(reading, "cors_max_age", -EINVAL, "seconds expected");
+    }
+    int rv = rule_cors_add(reading->added, rule->prefix, &cors, why, sizeof why);
+    if (rv == 0) {
+        return 0;
+    }
+    if (strncmp(why, origins, sizeof origins - 1) == 0) {
+        return blame_member(reading, "cors", rv, why + sizeof origins - 1);
+    }
+    return error_text(reading->err, reading->errlen, rv, "%s[%zu].cors_%s", reading->name, reading->index, why);
+}
+
+static bool has_cors(const struct evs_rule *rule)
+{
+    return rule->cors != NULL || rule->cors_methods != NULL || rule->cors_headers != NULL ||
+           rule->cors_expose != NULL || rule->cors_credentials != 0 || rule->cors_max_age != 0;
+}
+
 static int add_host_rule(const struct rule_reading *reading)
 {
     const struct evs_rule *rule = reading->rule;
     bool redirects = rule->redirect_to != NULL || rule->redirect_status != 0;
     bool has_prefix = rule->headers != NULL || rule->cache != NULL || rule->allow != NULL || rule->deny != NULL ||
-                      rule->basic_auth != NULL || rule->authenticate != NULL || has_limit(rule);
+                      rule->basic_auth != NULL || rule->authenticate != NULL || has_limit(rule) || has_cors(rule);
     if (redirects == has_prefix) {
         return blame_member(reading, "prefix", -EINVAL,
                             redirects
                                 ? "a redirect needs an entry of its own, since its prefix is a pattern"
                                 : "the entry says nothing: set redirect_to, headers, cache, allow, deny, basic_auth, "
-                                  "authenticate, limit_rate, limit_concurrency or rate_limit");
+                                  "authenticate, limit_rate, limit_concurrency, rate_limit or cors");
     }
     int rv = redirects ? add_redirect(reading) : 0;
     rv = rv < 0 || rule->headers == NULL ? rv : add_headers(reading);
@@ -182,6 +222,7 @@ static int add_host_rule(const struct rule_reading *reading)
     rv = rv < 0 || rule->allow == NULL ? rv : add_access(reading, true);
     rv = rv < 0 || rule->deny == NULL ? rv : add_access(reading, false);
     rv = rv < 0 || !has_limit(rule) ? rv : add_limit(reading);
+    rv = rv < 0 || !has_cors(rule) ? rv : add_cors(reading);
     return rv < 0 || (rule->basic_auth == NULL && rule->authenticate == NULL) ? rv : add_auth(reading);
 }
 

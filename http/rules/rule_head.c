@@ -31,7 +31,10 @@ static int change_head(struct exchange *exchange, const struct rules *rules, str
     if (head->status < 200) { /* a switch to another protocol, which has no content and is kept by nobody */
         return 0;
     }
-    for (unsigned order = RULE_DECIDERS; rv == 0 && order < RULE_ORDERS; order++) {
+    for (unsigned order = 0; rv == 0 && order < RULE_ORDERS; order++) {
+        if (rules->first[order] == NULL || rules->first[order]->kind->on_head == NULL) {
+            continue;
+        }
         const struct rule *first = rules_first(rules, (enum rule_order)order, exchange->path, exchange->path_len);
         rv = first == NULL ? 0 : first->kind->on_head(exchange, first, head);
     }

@@ -32,8 +32,9 @@ enum rules_verdict {
     RULES_HELD,     /* it needs time: it responds later, or calls dispatch_go_on() */
 };
 
-/* The kinds that decide, in the order in which they are asked; then those that change heads of responses. */
+/* The kinds that decide, in the order in which they are asked; then those that only change heads of responses. */
 enum rule_order {
+    RULE_CORS, /* first: a browser shows no other response to a preflight to its page. It changes heads, too */
     RULE_REDIRECT,
     RULE_ACCESS,
     RULE_LIMIT,
@@ -57,7 +58,7 @@ struct rules_kind {
     enum rule_order order;
 
     /* What decides: first is the rule of this kind with the longest prefix that fits, rule_next() gives the others.
-     * NULL for kinds that change heads.
+     * NULL for kinds that only change heads.
      *
      * With RULES_HELD the body stays unread, handler_timeout runs as for a handler, and the rule may use
      * exchange->user and exchange->on_gone, through which it learns that the client has left, or that time is up. It
@@ -65,7 +66,8 @@ struct rules_kind {
      * shuts its side has left, even if the route that it asks for has half_close. */
     enum rules_verdict (*decide)(struct exchange *exchange, const struct rule *first);
 
-    /* What changes the head of a response, of whoever responds: http/rules/rule_head.h. Returns 0 or -ENOMEM. */
+    /* What changes the head of a response, of whoever responds: http/rules/rule_head.h. Returns 0 or -ENOMEM. NULL for
+     * kinds that only decide. */
     int (*on_head)(struct exchange *exchange, const struct rule *first, struct rule_head *head);
 
     /* For a rule that has several lines: give the n-th, or return false past the last. NULL: one line with its prefix

@@ -493,6 +493,19 @@ function app.error_page(statuses, file, options) end
 ---@param limit evserve.Limit
 function app.limit(prefix, limit) end
 
+---@class evserve.Cors
+---@field origins string|string[] "https://app.example", "https://*.example.org", "http://localhost:*", or "*" for all
+---@field methods? string|string[] that pages may use; "GET, HEAD, POST, PUT, PATCH, DELETE" if left out
+---@field headers? string|string[] names of fields that they may send; "Content-Type" if left out
+---@field expose? string|string[] names of fields of responses that they may read
+---@field credentials? boolean they may send cookies and passwords
+---@field max_age? integer|string how long browsers keep the response to a preflight: seconds, or "10m"
+
+--- Let pages of other origins read responses below a prefix, refusals included, and answer their preflights.
+---@param prefix string "/", "/api"
+---@param options evserve.Cors|false false: turn off what a shorter prefix allows
+function app.cors(prefix, options) end
+
 ---@param path string
 ---@param options evserve.RouteOptions
 ---@param handler evserve.Handler
@@ -595,7 +608,7 @@ function group.use(middleware) end
 
 group.redirect_from, group.headers, group.cache = app.redirect_from, app.headers, app.cache
 group.allow, group.deny, group.basic_auth, group.limit = app.allow, app.deny, app.basic_auth, app.limit
-group.error_page, group.proxy = app.error_page, app.proxy
+group.error_page, group.proxy, group.cors = app.error_page, app.proxy, app.cors
 
 --- Create a group inside this group.
 ---@param prefix string

@@ -1,5 +1,5 @@
-"""Rules of scripts: app.redirect_from, app.headers, app.cache, app.allow, app.deny, and what is wrong in their calls; run by
-the real program."""
+"""Rules of scripts: app.redirect_from, app.headers, app.cache, app.allow, app.deny, app.cors, and what is wrong in their calls;
+run by the real program."""
 
 import os
 import unittest
@@ -102,6 +102,70 @@ class Rules(SiteCase):
         self.assertEqual(self.ask("/api/v1/x").headers["x-group"], "inner")
         self.assertEqual(self.ask("/api/none").headers["x-group"], "api")
         self.assertNotIn("x-group", self.ask("/apis").headers)
+
+
+class Cors(SiteCase):
+    SCRIPT = r"""
+    app.cors("/", { origins = "https://app.example" })
+    app.cors("/api", { origins = { "https://app.example", "https://*.example.org", "http://localhost:*" },
+        methods = { "GET", "PURGE" }, headers = { "content-type", "x-key" }, expose = "x-total", credentials = true,
+        max_age = "10m" })
+    app.cors("/api/open", { origins = "*", max_age = 0 })
+    app.cors("/api/closed", false)
+    app.limit("/api/once", { rate = "1/h" })
+    app.basic_auth("/api/admin", function() return false end)
+    app.error_page(404, "files/404.html")
+    app.static("/files", "files")
+    app.proxy("/api/up", "http://127.0.0.1:1")
+    local api = app.group("/api")
+    api.get("/things", function() return { 1 } end)
+    api.get("/admin", function() return "never" end)
+    api.get("/once", function() return "once" end)
+    api.get("/fails", function() error("oops") end)
+    api.get("/stream", function() return 200, function(out) out:write("one ") app.sleep(1) out:write("two") end end)
+    api.post("/json", function(req) return req:json() end)
+    api.group("/inner").cors("/", { origins = "https://inner.example" })
+    app.websocket("/api/ws", function() end)
+    """
+    FILES = (("files/a.txt", "a file\n"), ("files/404.html", "<p>not here</p>"))
+
+    def fields(self, target, origin="https://app.example", method="GET", **headers):
+        lines = [*headers.items(), *([("Origin", origin)] if origin else [])]
+        answer = self.ask(target, method, lines)
+        found = {name[len("access-control-"):]: value for name, value in answer.headers.items()
+                 if name.startswith("access-control-")}
+        return answer.status, found, answer.headers.get("vary")
+
+    def test_responses_of_all_kinds_have_them(self):
+        found = {"allow-origin": "https://app.example", "allow-credentials": "true", "expose-headers": "x-total"}
+        for target, status in (("/api/things", 200), ("/api/admin", 401), ("/api/once", 200), ("/api/once", 429),
+                               ("/api/fails", 500), ("/api/stream", 200), ("/api/none", 404), ("/api/up", 502)):
+            with self.subTest(target=target):
+                self.assertEqual(self.fields(target), (status, found, "Origin"))
+        self.assertEqual(self.fields("/api/json", method="POST"), (415, found, "Origin"))
+        for target in ("/files/a.txt", "/files/none"):
+            self.assertEqual(self.fields(target)[1], {"allow-origin": "https://app.example"})
+
+    def test_origins(self):
+        for origin, fits in (("https://a.b.example.org", True), ("http://localhost:5173", True), ("null", False),
+                             ("https://example.org", False), ("https://app.example.evil", False), (None, False)):
+            with self.subTest(origin=origin):
+                _, found, vary = self.fields("/api/things", origin)
+                self.assertEqual((found.get("allow-origin"), vary), (origin if fits else None, "Origin"))
+        self.assertEqual(self.fields("/api/open", "https://any.example"), (404, {"allow-origin": "*"}, None))
+        self.assertEqual(self.fields("/api/closed"), (404, {}, None))
+        self.assertEqual(self.fields("/api/inner", "https://inner.example")[1], {"allow-origin": "https://inner.example"})
+
+    def test_preflights_come_before_limits_and_passwords(self):
+        asks = {"Access-Control-Request-Method": "PURGE", "Access-Control-Request-Headers": "x-key"}
+        for target in ("/api/things", "/api/admin", "/api/once", "/api/once", "/api/none", "/api/up", "/api/ws"):
+            status, found, vary = self.fields(target, method="OPTIONS", **asks)
+            self.assertEqual((status, vary), (204, "Origin"))
+            self.assertEqual(found, {"allow-origin": "https://app.example", "allow-methods": "GET, PURGE",
+                                     "allow-headers": "content-type, x-key", "allow-credentials": "true",
+                                     "expose-headers": "x-total", "max-age": "600"})
+        self.assertEqual(self.fields("/api/things", "https://evil.example", "OPTIONS", **asks), (403, {}, "Origin"))
+        self.assertEqual(self.fields("/api/open", "null", "OPTIONS", **asks)[1]["max-age"], "0")
 
 
 class Hosts(SiteCase):
@@ -214,6 +278,17 @@ class Mistakes(unittest.TestCase):
         ('app.group("/a").health("/")', "group.health does not exist: call app.health"),
         ('app.set { trusted_proxies = {} }', 'app.set: trusted_proxies: a text such as'),
         ("app.deny('/', 'example.org')", "app.deny: "),
+        ("app.cors('/', true)", 'app.cors: a table such as { origins = "https://app.example" }, or false, expected, got true'),
+        ("app.cors('/', {})", 'app.cors: origins is missing: "https://app.example", a list of such, or "*"'),
+        ("app.cors('/', { origins = {} })", 'app.cors: origins: a list such as "https://app.example" expected, got an empty'),
+        ("app.cors('/', { origins = 'app.example' })", 'app.cors: origins: "app.example" is no origin: write one such as'),
+        ("app.cors('/', { origins = '*', credentials = true })", 'app.cors: origins: "*" lets every site act as the user'),
+        ("app.cors('/', { origins = '*', method = 'GET' })", 'app.cors: unknown option "method" (did you mean "methods"?)'),
+        ("app.cors('/', { origins = '*', methods = 'get' })", 'app.cors: methods: "get": methods are written in capitals'),
+        ("app.cors('/', { origins = '*', headers = 7 })", "app.cors: headers: a text or a list such as"),
+        ("app.cors('/', { origins = '*', max_age = 1.5 })", 'app.cors: max_age: whole seconds, or a time such as "10m"'),
+        ("app.cors('/', { origins = '*', max_age = '10' })", "app.cors: max_age: "),
+        ("app.cors('/', { origins = '*', max_age = '9000h' })", "app.cors: max_age: "),
         ("app.deny('/a\\0b', 'all')", "app.deny: "),
         ("app.group('/:team').deny('/', 'all')", 'group.deny: the prefix of the group, "/:team", has parameters'),
         ("app.get('/', function() app.deny('/', 'all') end)", None),

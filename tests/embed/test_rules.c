@@ -29,7 +29,7 @@ static void expect_none(const char *path, const char *text)
 static void rules_hold_for_files_and_routes_and_survive_reloads(void **state)
 {
     (void)state;
-    char prefix[] = "/private", list[] = "all", value[] = "DENY";
+    char prefix[] = "/private", list[] = "all", value[] = "DENY", origins[] = "https://app.example";
     struct evs_field headers[] = {{"X-Frame-Options", value}, {"ETag", NULL}, {NULL, NULL}};
     const struct evs_field cache[] = {{"*.css", "1y, immutable"}, {"text/*", "no-cache"}, {NULL, NULL}};
     struct evs_rule rules[] = {
@@ -39,6 +39,13 @@ static void rules_hold_for_files_and_routes_and_survive_reloads(void **state)
         {.prefix = "/", .headers = headers, .cache = cache},
         {.prefix = prefix, .deny = list},
         {.prefix = "/private/me", .allow = "127.0.0.0/8"},
+        {.prefix = "/none",
+         .cors = origins,
+         .cors_methods = "PUT",
+         .cors_headers = "X-A",
+         .cors_expose = "X-B",
+         .cors_credentials = 1,
+         .cors_max_age = 5},
         {.prefix = NULL},
     };
     host_write("a.css", "a");
@@ -49,6 +56,7 @@ static void rules_hold_for_files_and_routes_and_survive_reloads(void **state)
     host_serve();
     memset(prefix, 'x', sizeof prefix - 1);
     memset(list, 'x', sizeof list - 1);
+    memset(origins, 'x', sizeof origins - 1);
     memset(value, 'x', sizeof value - 1);
     memset(headers, 0xa5, sizeof headers);
     memset(rules, 0xa5, sizeof rules);
@@ -152,6 +160,13 @@ static void bad_rules_are_refused_with_the_name_of_the_member(void **state)
         {{.prefix = "/a", .limit_concurrency = 1000001}, "evserve_config.rules[1].limit_concurrency: 1000001 is too "},
         {{.prefix = "/a", .limit_concurrency = 1, .limit_status = 200},
          "evserve_config.rules[1].limit_status: 200 is "},
+        {{.prefix = "/a", .cors = "app.example"}, "evserve_config.rules[1].cors: \"app.example\" is no origin: write"},
+        {{.prefix = "/a", .cors = "*", .cors_credentials = 1}, "evserve_config.rules[1].cors: \"*\" lets every site"},
+        {{.prefix = "/a", .cors = "*", .cors_methods = "get"},
+         "evserve_config.rules[1].cors_methods: \"get\": methods"},
+        {{.prefix = "/a", .cors = "*", .cors_max_age = -1}, "evserve_config.rules[1].cors_max_age: seconds expected"},
+        {{.prefix = "/a", .cors_expose = "X"},
+         "evserve_config.rules[1].cors: cors_methods and others need the origins"},
         {{.prefix = "/a", .cache = no_value}, "evserve_config.rules[1].cache: an entry has no value"},
         {{.prefix = "/a", .cache = caching}, "evserve_config.rules[1].cache: \"*.css\": a time with a unit"},
     };
