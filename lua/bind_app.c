@@ -72,12 +72,14 @@ static const char route_access_log[] = "access_log";
 static const char route_decode[] = "decode";
 static const char route_before_files[] = "before_files";
 static const char route_owns_paths[] = "owns_paths";
+static const char route_csrf[] = "csrf"; /* the prelude reads it */
 
 /* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
 {
-    static const char *const others[] = {route_cpu,        route_jit,    route_half_close,   route_finish,
-                                         route_access_log, route_decode, route_before_files, route_owns_paths};
+    static const char *const others[] = {route_cpu,          route_jit,        route_half_close,
+                                         route_finish,       route_access_log, route_decode,
+                                         route_before_files, route_owns_paths, route_csrf};
     int count = 0;
     lua_newtable(L);
     for (size_t i = 0; i < limit_table_len; i++) {
@@ -229,6 +231,7 @@ static int app_route(lua_State *L)
     bind_take_route_options(L, 4, what, route);
     take_route_deadline(L, 4, what, route);
     route->finishes = take_route_flag(L, 4, what, route_finish);
+    (void)take_route_flag(L, 4, what, route_csrf);
     if (route->is_compiled) {
         lua_getfield(L, 5, "fn");
         compiler_allow(L, -1);

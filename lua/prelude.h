@@ -22,6 +22,9 @@ extern const struct prelude_part evserve_redis_prelude[];
 /* prelude_template*.lua: bind_template.h. */
 extern const struct prelude_part evserve_template_prelude[];
 
+/* prelude_session.lua: bind_session.h. */
+extern const struct prelude_part evserve_session_prelude[];
+
 /* prelude_store.lua: bind_store.h. */
 extern const struct prelude_part evserve_compiled_prelude[];
 

@@ -103,6 +103,7 @@ function app.host(...)
     open_host(made, group)
     open_scope(made, group)
     shared.add_host_on(made, group)
+    shared.add_session(made, group)
 
     function made.set(settings)
         set(number, settings)

@@ -121,10 +121,6 @@ local function tell(inner)
     end
 end
 
--- What C calls for requests of a host: inner, which may be told of.
-local function entry(inner)
-    return inner and #answered > 0 and tell(inner) or inner
-end
 
 -- Refusals.
 
@@ -136,6 +132,14 @@ local function outermost(group)
         group = group.outer
     end
     return group
+end
+
+-- What C calls for requests of group: inner, which may have sessions, and may be told of. csrf is an option of its route.
+local function entry(inner, group, is_refusal, csrf)
+    if inner and outermost(group).session_place then
+        inner = shared.with_session(inner, is_refusal, csrf)
+    end
+    return inner and #answered > 0 and tell(inner) or inner
 end
 
 -- A function that responds with what the server wants to say, for the host of group.
@@ -227,7 +231,7 @@ core.ref("no_routes", function()
             for _, other in ipairs(groups) do
                 place = place or outermost(other) == group and other.place or nil
             end
-            table.insert(made, { fn = entry(fn), host = group.host, place = place })
+            table.insert(made, { fn = entry(fn, group, true), host = group.host, place = place })
         end
     end
     return made
@@ -244,9 +248,9 @@ core.ref("wrap", function(route)
     end
     if route.group.entry == nil then -- of refusals
         local refuse = refusals_of(route.group) or #answered > 0 and refuser(route.group)
-        route.group.entry = entry(refuse or nil)
+        route.group.entry = entry(refuse or nil, route.group, true)
     end
-    return entry(wrapped or fn), route.group.entry
+    return entry(wrapped or fn, route.group, false, route.csrf), route.group.entry
 end)
 
 -- Events.
@@ -305,4 +309,23 @@ for event, functions in pairs(listeners) do
     end
 end
 
-shared.listeners = listeners
+shared.listeners, shared.failure_response = listeners, failure_response
+
+-- Sessions. Most scripts have none, so their code is loaded by the first.
+
+function shared.add_session(target, group)
+    local what = group.what .. "session"
+    function target.session(options)
+        begin(what, options)
+        if group.session_place then
+            fail(string.format("%s: it was called before, at %s", what, group.session_place))
+        end
+        if not shared.open_sessions then
+            core.session_load(core, app, shared)
+        end
+        shared.open_sessions(group, what, options)
+        group.session_place = core.place()
+    end
+end
+
+shared.add_session(app, root)

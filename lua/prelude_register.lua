@@ -243,7 +243,8 @@ local function add_route(group, method, methods, path, options, fn, websocket)
         end
         path = group.prefix .. path
     end
-    core.route(what, methods, path, options, { fn = fn, group = group, websocket = websocket }, group.host)
+    local route = { fn = fn, group = group, websocket = websocket, csrf = options.csrf }
+    core.route(what, methods, path, options, route, group.host)
     if options.jit and not compiles and core.can_compile() then
         compiles = true
         core.store_compile(core, app, shared)

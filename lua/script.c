@@ -38,6 +38,7 @@
 #include "lua/bind_request.h"
 #include "lua/bind_rules.h"
 #include "lua/bind_seal.h"
+#include "lua/bind_session.h"
 #include "lua/bind_settings.h"
 #include "lua/bind_socket.h"
 #include "lua/bind_static.h"
@@ -153,6 +154,7 @@ static int build_state(lua_State *L)
     bind_json(L);
     bind_number(L);
     bind_template(L);
+    bind_session(L);
     bind_crypto(L);
     bind_seal(L);
     bind_password(L);

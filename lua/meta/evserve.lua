@@ -87,6 +87,7 @@ local app = {}
 ---@field tls evserve.Tls? what TLS has agreed on; nil for a connection without TLS
 ---@field proxy evserve.Proxy? what a proxy has said in the header of the PROXY protocol; nil without one
 ---@field id string unique to this request; log it and show it to the client
+---@field session table with app.session: what the server knows of the browser; assign a new table, or nil, to start a new one
 ---@field [string] any other names are the script's own
 local request = {}
 
@@ -128,6 +129,19 @@ function request:form_nested() end
 --- The parts of a multipart form as they arrive: for part in req:parts() do ... end. Waits for each part.
 ---@return fun(): evserve.Part?
 function request:parts() end
+
+--- With app.session: a token for the field "csrf" of a form, or for the header X-CSRF-Token.
+---@return string
+function request:csrf() end
+
+--- With app.session: keep a message for the next page. The kind is "info" unless two texts are given.
+---@param kind string
+---@param text string?
+function request:flash(kind, text) end
+
+--- With app.session: the kinds and texts of the messages, which are gone then: for kind, text in req:flashes() do ... end.
+---@return fun(): string?, string?
+function request:flashes() end
 
 ---@class evserve.Part
 ---@field name string
@@ -356,6 +370,7 @@ function timer:cancel() end
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
 ---@field decode? boolean false: bodies stay as they were sent, whatever their Content-Encoding
 ---@field before_files? boolean a route that ends in *rest comes before all files
+---@field csrf? boolean false: requests that look at their session need no token of a form
 ---@field owns_paths? boolean a route for all paths: other methods get a 405 instead of a 404
 ---@field name? string the route's name for app.url
 
@@ -648,6 +663,10 @@ function host.set(settings) end
 --- A certificate for each of its names.
 ---@param options { cert: string, key?: string, client_ca?: string, client?: "required"|"optional" }
 function host.tls(options) end
+
+--- Sessions for its requests, as app.session.
+---@param options evserve.SessionOptions
+function host.session(options) end
 
 --- Respond where no route and no file of this host does, as app.on does for the default host.
 ---@param event "not_found"|"not_allowed"
@@ -1432,6 +1451,26 @@ function app.password.hash(password, options) end
 ---@param hash string
 ---@return boolean
 function app.password.verify(password, hash) end
+
+---@class evserve.SessionOptions
+---@field secret? string|string[] seals sessions in cookies: 32 to 1,024 bytes each; the first one seals, each one opens
+---@field store? evserve.Store instead of a secret: keeps the sessions; cookies have random ids
+---@field max_age? string how long a session lasts after it was last saved; default: "7d"
+---@field lifetime? string how long it lasts at most; default: no limit
+---@field cookie? string|evserve.SessionCookie default: "session"
+---@field csrf? boolean false: requests need no token of a form
+
+---@class evserve.SessionCookie
+---@field name? string
+---@field domain? string
+---@field path? string
+---@field secure? boolean default: for requests by HTTPS
+---@field http_only? boolean default: true
+---@field same_site? "strict"|"lax"|"none" default: "lax"
+
+--- Give requests a session: req.session, req:csrf(), req:flash(), req:flashes(). Needs OpenSSL.
+---@param options evserve.SessionOptions
+function app.session(options) end
 
 ---@class evserve.SealTerms
 ---@field secret string|string[] 32 to 1,024 bytes each: the first one seals, each one opens
