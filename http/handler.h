@@ -23,6 +23,13 @@ struct handler_row {
     const char *says; /* what happens there */
 };
 
+/* What parameters of the type {int} are to a handler that asks for their values by type, such as a script's. */
+enum handler_ints {
+    HANDLER_INTS_USUAL, /* what is usual there */
+    HANDLER_INTS_NUMBERS,
+    HANDLER_INTS_TEXT,
+};
+
 /* What responds to the requests of a route. Owned by whoever registers it; must outlive the server. */
 struct handler {
     /* Answer the exchange with the functions of http/response.h, during the call or later. */
@@ -41,7 +48,8 @@ struct handler {
     bool is_unlogged;               /* its requests are not in the access log */
     bool keeps_coding;              /* it takes bodies as they were sent, whatever their Content-Encoding */
     bool before_files; /* of a route that ends in a rest: it comes before files (struct route.after_files) */
-    bool owns_paths;   /* of a route for all paths: they exist, so other methods get 405 instead of 404 */
+    enum handler_ints ints;
+    bool owns_paths; /* of a route for all paths: they exist, so other methods get 405 instead of 404 */
 };
 
 #endif

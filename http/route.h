@@ -23,6 +23,7 @@ struct route {
     const char *where;                         /* "site.lua:12" or "" */
     const char *param_names[ROUTE_PARAMS_MAX]; /* in order of appearance; the rest's name too */
     uint8_t param_count;                       /* of param_names */
+    uint16_t int_params;                       /* set of 1 << index: those of the type {int} */
     uint16_t series;                           /* its number in http/metrics_counts.h; 0 without metrics */
 
     /* Of literal text and a rest: 1 + the least length of the prefix of a mount whose files come first. For all paths

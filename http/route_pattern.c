@@ -25,6 +25,7 @@ static const struct {
     uint32_t max_len; /* most of them */
     bool is_uuid;     /* and in that form */
 } named_types[] = {
+    /* the first is the one of is_int */
     {"int", "0-9", INT_DIGITS_MAX, false},      {"alpha", "a-zA-Z", UINT32_MAX, false},
     {"alnum", "a-zA-Z0-9", UINT32_MAX, false},  {"hex", "0-9a-fA-F", UINT32_MAX, false},
     {"slug", "a-zA-Z0-9_-", UINT32_MAX, false}, {"uuid", "0-9a-fA-F-", UUID_LEN, true},
@@ -129,6 +130,7 @@ static int parse_type(struct pattern_text *source, struct route_piece *piece)
             set_parse(type, named_types[i].set, strlen(named_types[i].set));
             type->max_len = named_types[i].max_len;
             type->is_uuid = named_types[i].is_uuid;
+            type->is_int = i == 0;
             return 0;
         }
     }
@@ -295,6 +297,17 @@ int route_pattern_parse(struct route_pattern *pattern, const char *text, const c
         rv = parse_segment(&source);
     }
     return rv;
+}
+
+uint16_t route_pattern_ints(const struct route_pattern *pattern)
+{
+    unsigned ints = 0, name = 0;
+    for (unsigned i = 0; i < pattern->piece_count; i++) {
+        const struct route_piece *piece = &pattern->pieces[i];
+        ints |= piece->kind == PIECE_TYPED && piece->type->is_int ? 1U << name : 0;
+        name += piece->kind == PIECE_LITERAL ? 0 : 1;
+    }
+    return (uint16_t)ints;
 }
 
 /* A narrower type is tried first. The last comparison only makes the order total. */

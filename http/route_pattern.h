@@ -24,6 +24,7 @@ struct route_type {
     uint32_t byte_count; /* how many are in it */
     uint32_t max_len;    /* most bytes of a value */
     bool is_uuid;        /* a fixed form beyond the set */
+    bool is_int;         /* {int} itself, not a set of the same bytes */
 };
 
 struct route_piece {
@@ -53,6 +54,9 @@ struct route_pattern {
 
 /* Parse text. Returns 0, or -EINVAL with a text that names where and the pattern, and says how to write it. */
 int route_pattern_parse(struct route_pattern *pattern, const char *text, const char *where, char *err, size_t errlen);
+
+/* The parameters of the type {int}: a set of 1 << index in names. */
+uint16_t route_pattern_ints(const struct route_pattern *pattern);
 
 /* Order of precedence of two pieces that could stand at one place: below 0 if a comes first, 0 if they are the
  * same. A total order, so that the order of registration never decides. */

@@ -78,6 +78,7 @@ int router_add(struct router *router, uint64_t methods, const char *pattern, con
     if (rv < 0) {
         return rv;
     }
+    route.int_params = route_pattern_ints(&parsed);
     route.after_files = find_after_files(&parsed, handler);
     return route_tree_add(&router->tree, &parsed, &route, err, errlen);
 }

@@ -73,13 +73,14 @@ static const char route_decode[] = "decode";
 static const char route_before_files[] = "before_files";
 static const char route_owns_paths[] = "owns_paths";
 static const char route_csrf[] = "csrf"; /* the prelude reads it */
+static const char route_numbers[] = "numbers";
 
 /* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
 {
-    static const char *const others[] = {route_cpu,          route_jit,        route_half_close,
-                                         route_finish,       route_access_log, route_decode,
-                                         route_before_files, route_owns_paths, route_csrf};
+    static const char *const others[] = {route_cpu,        route_jit,    route_half_close,   route_finish,
+                                         route_access_log, route_decode, route_before_files, route_owns_paths,
+                                         route_csrf,       route_numbers};
     int count = 0;
     lua_newtable(L);
     for (size_t i = 0; i < limit_table_len; i++) {
@@ -161,6 +162,18 @@ static bool is_route_flag_off(lua_State *L, int index, const char *what, const c
     return is_given && !take_route_flag(L, index, what, name);
 }
 
+/* The option numbers at index. */
+static enum handler_ints take_route_ints(lua_State *L, int index, const char *what)
+{
+    lua_getfield(L, index, route_numbers);
+    bool is_given = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (!is_given) {
+        return HANDLER_INTS_USUAL;
+    }
+    return take_route_flag(L, index, what, route_numbers) ? HANDLER_INTS_NUMBERS : HANDLER_INTS_TEXT;
+}
+
 /* Take handler_cpu and jit among the options at index. */
 static void take_route_deadline(lua_State *L, int index, const char *what, struct lua_route *route)
 {
@@ -198,6 +211,7 @@ void bind_take_route_options(lua_State *L, int index, const char *what, struct l
     route->handler.keeps_coding = is_route_flag_off(L, index, what, route_decode);
     route->handler.before_files = take_route_flag(L, index, what, route_before_files);
     route->handler.owns_paths = take_route_flag(L, index, what, route_owns_paths);
+    route->handler.ints = take_route_ints(L, index, what);
     take_route_name(L, index, route);
 }
 

@@ -54,15 +54,42 @@ static const struct route *route_of(const struct exchange *exchange)
     return is_its ? route : NULL;
 }
 
+/* Push the value of a parameter of the type {int}: up to 18 digits, so it may be beyond what a number holds exactly. */
+static void push_int(lua_State *L, const char *text, size_t len)
+{
+    int64_t value = 0;
+    for (size_t i = 0; i < len; i++) {
+        value = value * 10 + (text[i] - '0');
+    }
+    if (value <= INT64_C(9007199254740992)) {
+        lua_pushnumber(L, (lua_Number)value);
+    } else {
+        lua_pushlstring(L, text, len);
+    }
+}
+
+/* Which parameters of a route, or of none, are numbers for the script: a set as struct route.int_params. */
+static unsigned number_params(lua_State *L, const struct route *route)
+{
+    if (route == NULL || route->int_params == 0) {
+        return 0;
+    }
+    enum handler_ints ints = route->handler->ints;
+    bool are_numbers = ints == HANDLER_INTS_USUAL ? script_of(L)->settings.numbers != 0 : ints == HANDLER_INTS_NUMBERS;
+    return are_numbers ? route->int_params : 0;
+}
+
 static void push_params(lua_State *L, const struct exchange *exchange)
 {
     const struct route *route = route_of(exchange);
     unsigned count = route == NULL ? 0 : route->param_count;
+    unsigned numbers = number_params(L, route);
     lua_createtable(L, 0, (int)count);
     for (unsigned i = 0; i < count; i++) {
         struct slice value = exchange->match.params[i];
+        const char *text = exchange->path + value.offset;
         lua_pushstring(L, route->param_names[i]);
-        lua_pushlstring(L, exchange->path + value.offset, value.len);
+        (numbers >> i & 1) != 0 ? push_int(L, text, value.len) : lua_pushlstring(L, text, value.len);
         lua_rawset(L, -3);
     }
 }

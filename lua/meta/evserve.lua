@@ -74,7 +74,7 @@ local app = {}
 ---@field method evserve.Method
 ---@field path string the decoded and normalised path
 ---@field target string the request target as the client sent it
----@field params table<string, string> parameters of the path, decoded
+---@field params table<string, any> parameters of the path, decoded: text, or numbers for {int} with numbers = true
 ---@field query table<string, string> decoded; the first value of a repeated name
 ---@field headers table<string, string> names are case-insensitive; repeated fields are joined; for a target in absolute-form, host is its authority
 ---@field cookies table<string, string> values as sent; the first value of a repeated name
@@ -337,6 +337,7 @@ function timer:cancel() end
 ---@field max_receive? evserve.Size bytes that a socket gives a script at once: a line, what comes before a delimiter, or everything
 ---@field lua_full_timeout? evserve.Duration how long the Lua state may stay full; then the script is loaded anew; 0: forever
 ---@field lua_full_exit? boolean the server then ends with a failure, for a supervisor to start it again
+---@field numbers? boolean parameters of the type {int} are numbers in req.params, unless their route says otherwise
 ---@field debug? boolean error responses show the client what went wrong
 ---@field hsts? string Strict-Transport-Security in responses over TLS: "365d", "365d; includeSubDomains", "off"
 ---@field access_log? string|false a line for each response goes to this file, "stdout" or "syslog:"; "off" or false: none
@@ -371,6 +372,7 @@ function timer:cancel() end
 ---@field decode? boolean false: bodies stay as they were sent, whatever their Content-Encoding
 ---@field before_files? boolean a route that ends in *rest comes before all files
 ---@field csrf? boolean false: requests that look at their session need no token of a form
+---@field numbers? boolean parameters of the type {int} are numbers in req.params
 ---@field owns_paths? boolean a route for all paths: other methods get a 405 instead of a 404
 ---@field name? string the route's name for app.url
 

@@ -24,6 +24,42 @@ class RouteLimits(SiteCase):
         self.assertEqual([self.status("/usual", n) for n in (100, 101)], [200, 413])
 
 
+class Numbers(SiteCase):
+    SCRIPT = r"""
+    local function show(req)
+        local types = {}
+        for name, value in pairs(req.params) do types[name] = type(value) .. " " .. tostring(value) end
+        return types
+    end
+    app.set { numbers = true }
+    app.get("/usual/:a/:b{int}/:c{[0-9]+}/*rest", show)
+    app.get("/text/:b{int}", { numbers = false }, show)
+    local host = app.host "numbers"
+    host.get("/:id{int}", show)
+    """
+
+    def test_parameters_of_the_type_int_are_numbers(self):
+        self.assertEqual(self.ask("/usual/1/007/3/4").json,
+                         {"a": "string 1", "b": "number 7", "c": "string 3", "rest": "string 4"})
+        self.assertEqual(self.ask("/text/7").json, {"b": "string 7"})
+        self.assertEqual(self.ask("/5", headers=[("Host", "numbers")]).json, {"id": "number 5"})
+
+    def test_numbers_that_would_be_rounded_are_text(self):
+        for text, kind in (("9007199254740992", "number"), ("9007199254740993", "string"), ("9" * 18, "string")):
+            got = self.ask(f"/usual/x/{text}/0/").json["b"]
+            self.assertEqual(got.split()[0], kind)
+            self.assertIn(text if kind == "string" else "9.00719925474", got)
+
+    def test_only_routes_that_ask_for_it_without_the_setting(self):
+        text = """
+        app.get("/yes/:n{int}", { numbers = true }, function(req) return type(req.params.n) end)
+        app.get("/no/:n{int}", function(req) return type(req.params.n) end)"""
+        with script(text) as path, evtest.Program(EVSERVE, "--listen", "127.0.0.1:0", path) as server:
+            with Client(server) as client:
+                self.assertEqual(client.ask("GET", "/yes/1").text, "number")
+                self.assertEqual(client.ask("GET", "/no/1").text, "string")
+
+
 class Groups(SiteCase):
     SCRIPT = r"""
     local function around(name)
