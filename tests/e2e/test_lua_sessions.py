@@ -1,8 +1,11 @@
 """app.session: what a browser gets, keeps and sends back, sealed or in stores; tokens for forms; messages."""
 
+import os
+import signal
 import unittest
 
 import evtest
+import redis_server
 from lua_site import EVSERVE, Client, SiteCase, script
 
 SITE = r"""
@@ -208,6 +211,116 @@ class Sessions:
         self.assertRegex(third.lines[0], r"^third=[\w-]+; Path=/x; Max-Age=604800; SameSite=Strict$")
 
 
+FORGE = r"""
+app.get("/forge/:created/:renewed", function(req)
+    local text = string.format("%d %d %s", os.time() - tonumber(req.params.created),
+        os.time() - tonumber(req.params.renewed), req.query.json or '{"data":{"old":1}}')
+    return app.seal(text, { secret = (req.query.secret or "s"):rep(32), purpose = "session session" })
+end)
+app.get("/sealed_by_t", function(req)
+    return tostring(app.open(req.cookies.session, { secret = ("t"):rep(32), purpose = "session session" }) ~= nil)
+end)
+"""
+AGES = 'app.session { secret = { ("t"):rep(32), ("s"):rep(32) }, max_age = "100s", lifetime = "1000s", csrf = false }\n'
+
+
+class Ages(SiteCase):
+    SCRIPT = AGES + SITE + FORGE
+
+    @classmethod
+    def setUpClass(cls):
+        needs_openssl()
+        super().setUpClass()
+
+    def look(self, created, renewed, query=""):
+        """What a session says that began and was saved so many seconds ago, and the cookie that it gets."""
+        browser = Browser(self.server)
+        browser.cookies["session"] = browser.ask(f"/forge/{created}/{renewed}{query}").text
+        found = browser.ask("/").json["session"]
+        return found, browser
+
+    def test_ages(self):
+        for created, renewed in ((0, 0), (45, 45), (990, 0), (990, 45)):
+            found, browser = self.look(created, renewed)
+            self.assertEqual((found, browser.lines), ({"old": 1}, []))
+        for created, renewed in ((55, 55), (90, 90), (900, 60)):
+            found, browser = self.look(created, renewed)
+            self.assertEqual(found, {"old": 1})
+            self.assertIn("; Max-Age=100; ", browser.lines[0])
+            browser.ask("/")
+            self.assertEqual(browser.lines, [])
+        for created, renewed in ((101, 101), (1001, 0), (100000, 100)):
+            found, browser = self.look(created, renewed)
+            self.assertEqual((found, browser.cookies), ({}, {}))
+
+    def test_what_is_no_session(self):
+        for json in ("", "x", "7", "[", "null", "[]", "{}"):
+            self.assertEqual(self.look(0, 0, "?json=" + json)[0], {})
+
+    def test_tokens_can_be_off(self):
+        answer = Browser(self.server).post("/form", [("a", "1")])
+        self.assertEqual(answer.status, 200)
+
+    def test_secrets_change(self):
+        for letter, expected in (("s", {"old": 1}), ("t", {"old": 1}), ("u", {})):
+            found, browser = self.look(0, 0, "?secret=" + letter)
+            self.assertEqual(found, expected)
+            browser.ask("/set/new/1")
+            self.assertEqual(browser.ask("/sealed_by_t").text, "true")
+
+
+class Behind(SiteCase):
+    """Middleware, refusals, WebSockets, and a proxy in front."""
+
+    SCRIPT = 'app.set { trusted_proxies = "127.0.0.1", max_body = "100" }\n' + SECRET + r"""
+app.use(function(req, nxt)
+    local res = nxt()
+    res.headers["x-user"] = req.session.user or "none"
+    if req.query.add then req.session[req.query.add] = res.status end
+    return res
+end)
+app.get("/enter", function(req) req.session = { user = "ann" } return req:csrf() end)
+app.get("/", function(req) return req.session end)
+app.post("/form", function(req) return "ok" end)
+app.get("/stuck", { handler_cpu = "20ms" }, function(req) req.session.stuck = true while true do end end)
+app.websocket("/live", function(ws) ws:send "hello" ws:close() end)
+"""
+
+    @classmethod
+    def setUpClass(cls):
+        needs_openssl()
+        super().setUpClass()
+
+    def test_middleware_and_refusals(self):
+        browser = Browser(self.server)
+        token = browser.ask("/enter").text
+        self.assertEqual(browser.ask("/?add=a").headers["x-user"], "ann")
+        self.assertEqual(browser.ask("/nowhere?add=b").headers["x-user"], "ann")
+        self.assertEqual(browser.ask("/stuck?add=c").status, 503)
+        self.assertEqual(browser.ask("/").json, {"user": "ann", "a": 200, "b": 404, "c": 503})
+        for method, target, body, status in (("POST", "/form?add=d", b"x" * 101, 413), ("POST", "/?add=d", b"", 405),
+                                             ("POST", "/nowhere?add=d", b"csrf=" + token.encode(), 404)):
+            kind = ("Content-Type", "application/x-www-form-urlencoded")
+            answer = browser.ask(target, method, [kind], body)
+            self.assertEqual((answer.status, answer.headers["x-user"], browser.lines), (status, "none", []))
+            answer = browser.ask(target.partition("?")[0], method, [kind, ("X-CSRF-Token", token)], body)
+            self.assertEqual((answer.status, answer.headers["x-user"]), (status, "ann"))
+        self.assertEqual(browser.post("/form").status, 403)  # by the middleware
+        self.assertEqual(browser.post("/form", [("csrf", token)]).headers["x-user"], "ann")
+
+    def test_websockets(self):
+        answer = Browser(self.server).ask("/live?add=live", headers=[
+            ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")])
+        self.assertEqual(answer.status, 101)
+        self.assertIn("session=", answer.headers["set-cookie"])
+
+    def test_https_in_front(self):
+        browser = Browser(self.server)
+        browser.ask("/enter", headers=[("X-Forwarded-Proto", "https")])
+        self.assertIn("; Secure; HttpOnly", browser.lines[0])
+
+
 class Sealed(Sessions, SiteCase):
     SCRIPT = SECRET + SITE
 
@@ -228,7 +341,15 @@ class Sealed(Sessions, SiteCase):
 
 
 class Stored(Sessions, SiteCase):
-    SCRIPT = STORE + SITE + 'app.get("/keys", function() return app.json.array((store:keys())) end)\n'
+    SCRIPT = STORE + SITE + """
+app.get("/keys", function() return app.json.array((store:keys())) end)
+app.get("/slow", function(req)
+    req.session.slow = true
+    app.log("info", "slow begins")
+    app.sleep "50ms"
+    return "slow"
+end)
+"""
 
     def test_ids(self):
         self.browser.ask("/set/a/1")
@@ -249,9 +370,97 @@ class Stored(Sessions, SiteCase):
         self.browser.cookies = kept
         self.assertEqual(self.browser.ask("/").json["session"], {})
 
+    def test_one_that_ends_meanwhile_stays_ended(self):
+        self.browser.ask("/enter/ann")
+        kept = dict(self.browser.cookies)
+        with Client(self.server) as slow:
+            slow.send("GET", "/slow", [("Cookie", "session=" + kept["session"])])
+            self.wait_for_log("slow begins")
+            self.browser.ask("/enter/bob")
+            self.assertNotIn("set-cookie", slow.read().headers)
+        self.browser.cookies = kept
+        self.assertEqual(self.browser.ask("/").json["session"], {})
+
     def test_large_ones_fit(self):
         self.assertEqual(self.browser.ask("/large").status, 200)
         self.assertEqual(len(self.browser.ask("/").json["session"]["text"]), 4000)
+
+
+class InRedis(Sessions, SiteCase):
+    SCRIPT = f'app.session {{ store = app.store("sessions", {{ redis = os.getenv "REDIS" }}) }}\n' + SITE
+
+    @classmethod
+    def setUpClass(cls):
+        needs_openssl()
+        redis = redis_server.running()
+        cls.redis = redis.__enter__()
+        cls.addClassCleanup(redis.__exit__, None, None, None)
+        os.environ["REDIS"] = f"redis://127.0.0.1:{cls.redis.port}"
+        super().setUpClass()
+
+
+class Servers(unittest.TestCase):
+    def setUp(self):
+        needs_openssl()
+
+    def test_reactors_share_sessions_and_reloads_keep_them(self):
+        text = SECRET + """
+local host = app.host "stored.test"
+host.session { store = app.store "sessions" }
+for _, each in ipairs { app, host } do
+    each.get("/enter", function(req) req.session = { n = 1 } return req:csrf() end)
+    each.post("/", function(req) return req.session end)
+end
+"""
+        options = ("--listen", "127.0.0.1:0", "--reactors", "2")
+        with script(text) as path, evtest.Program(EVSERVE, *options, path) as server:
+            browsers = [Browser(server), Browser(server, "stored.test")]
+            tokens = [browser.ask("/enter").text for browser in browsers]
+
+            def check():
+                for browser, token in zip(browsers, tokens):
+                    self.assertEqual(browser.post("/", [("csrf", token)]).json, {"n": 1})
+
+            for _ in range(6):
+                check()
+            server.process.send_signal(signal.SIGHUP)
+            evtest.wait_until(lambda: any("reloaded" in line for line in server.lines), "a reload")
+            check()
+
+    def test_mistakes(self):
+        secret = 'secret = ("s"):rep(32)'
+        mistakes = (
+                ('"x"', 'a table such as { secret = os.getenv "SESSION_SECRET" } expected, got "x"'),
+                ("{}", 'a secret, for sessions in cookies, or a store = app.store("sessions") expected'),
+                (f"{{ {secret}, store = 1 }}",
+                 'a secret, for sessions in cookies, or a store = app.store("sessions") expected, not both'),
+                ('{ secret = "short" }', "secret: it has 5 bytes, and this may be from 32 to 1024: "
+                 '"openssl rand -base64 32" makes one'),
+                ("{ store = {} }", "store: what app.store() returns expected, got table"),
+                (f'{{ {secret}, max_age = "0s" }}', "max_age: at least a second expected"),
+                (f'{{ {secret}, max_age = "7" }}', 'max_age: "7" is not a whole number with a unit'),
+                (f"{{ {secret}, lifetime = 5 }}", 'lifetime: a time with a unit such as "1h" expected'),
+                (f"{{ {secret}, csrf = 1 }}", "csrf: true or false expected, got 1"),
+                (f"{{ {secret}, secrets = 1 }}", 'unknown option "secrets" (did you mean "secret"?)'),
+                (f"{{ {secret}, cookie = 5 }}",
+                 'cookie: a name, or a table such as { name = "board", same_site = "strict" } expected, got 5'),
+                (f'{{ {secret}, cookie = "a b" }}', "cookie: the name must be a token"),
+                (f"{{ {secret}, cookie = {{ max_age = 1 }} }}", 'cookie: unknown attribute "max_age"'),
+                (f'{{ {secret}, cookie = {{ same_site = "none" }} }}', 'cookie: same_site = "none": browsers accept'))
+        calls = "".join(f"print(select(2, pcall(function() app.session({options}) end)))\n" for options, _ in mistakes)
+        with script(calls + SECRET + 'app.get("/", function() end)\n') as path:
+            done = evtest.run(EVSERVE, "--request", "/", path)
+            lines = [line for line in done.stderr.split("\n") if "app.session: " in line]
+            self.assertEqual(len(lines), len(mistakes), done.stderr)
+            for number, (line, (_, expected)) in enumerate(zip(lines, mistakes), 2):
+                self.assertIn(f" {path}:{number}: app.session: {expected}", line)
+        for text, expected in (
+                (f"{SECRET}{SECRET}", "3: app.session: it was called before, at PATH:2"),
+                (f'app.group("/x").session {{ {secret} }}', "2: group.session does not exist: call app.session"),
+                (f'app.get("/", {{ csrf = 1 }}, print)', "2: app.get: csrf: true or false expected, got number")):
+            with script(text) as path:
+                done = evtest.run(EVSERVE, "--check", path)
+                self.assertEqual(done.stderr, f"{path}:{expected}\n".replace("PATH", path))
 
 
 if __name__ == "__main__":
