@@ -174,8 +174,9 @@ class Examples(unittest.TestCase):
                 path = stack.enter_context(script(whole, files=files.items(), prelude=False))
                 folder = os.path.dirname(path)
                 environment = self.environment(stack, text, files)
-                if "app.tls" in text:
+                if re.search(r"\bapp\.(tls|session)\b", text):
                     certificates.require_tls(EVSERVE)
+                if "app.tls" in text:
                     self.make_certificates(folder)
                 done = evtest.run(EVSERVE, "--check", "site.lua", cwd=folder)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
