@@ -22,6 +22,7 @@
 #include "http/host/host_log.h"
 #include "http/host/plan.h"
 #include "http/host/reload.h"
+#include "http/host/stage.h"
 #include "http/host/worker.h"
 #include "http/metrics_board.h"
 #include "http/server.h"
@@ -479,4 +480,25 @@ int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, 
                    size_t errlen)
 {
     return describe(config, false, &(struct describe_target){line, arg, err, errlen});
+}
+
+static struct reactor *first_reactor(evserve *server)
+{
+    return server->workers[0].reactor;
+}
+
+int evserve_test(const struct evserve_config *config, const char *path, const char *only,
+                 void (*line)(void *arg, const char *text), void *arg, char *err, size_t errlen)
+{
+    const struct stage_door door = {
+        .start = evserve_start,
+        .adopt = evserve_adopt,
+        .poll = evserve_poll,
+        .stop = evserve_stop,
+        .wait = evserve_wait,
+        .free = evserve_free,
+        .reactor = first_reactor,
+        .kind = script_kind,
+    };
+    return stage_run(&door, config, &(struct stage_tests){path, only, line, arg}, err, errlen);
 }

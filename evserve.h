@@ -1990,6 +1990,15 @@ int evserve_check(const struct evserve_config *config, void (*line)(void *arg, c
 int evserve_routes(const struct evserve_config *config, void (*line)(void *arg, const char *text), void *arg, char *err,
                    size_t errlen);
 
+/* Run the file of tests at path (see lua/README.md, "Testing a site") against a server with this config, as
+ * `evserve --test` does: without listening, without an access log and on the calling thread. Only cases whose name
+ * contains the text only are run; NULL runs all of them. line is called with each line of the report, in the Test
+ * Anything Protocol: the lines about a case follow what it has written to config.log. t:advance() moves the clocks of
+ * every server in this process, and they stay ahead, so a process that tests should do nothing else. Returns how many
+ * cases have failed, 0 for a success; or -1 with a text in err if the server does not start or the build has no Lua. */
+int evserve_test(const struct evserve_config *config, const char *path, const char *only,
+                 void (*line)(void *arg, const char *text), void *arg, char *err, size_t errlen);
+
 /* Write a line to config.log, as the server writes its own: if level is within log_level, and with characters escaped
  * that a terminal would not show. A NULL server or text writes nothing. Any thread that may call the server (see
  * "Basics"); for a server with threads of its own, any thread. */

@@ -1,5 +1,5 @@
 /* The program. Exit status: 0 after an orderly stop, 1 when the server cannot start or fails, 2 for usage; with
- * --request, 0 for a response with a status below 400, else 1.
+ * --request, 0 for a response with a status below 400, else 1; with --test, 0 if all cases have passed, else 1.
  *
  * The parts, in order: control (signals, reloads, upgrades), serving, what the process starts with. Others are in
  * core/program/. */
@@ -17,6 +17,7 @@
 #include "core/program/succession.h"
 #include "core/program/supervise.h"
 #include "core/program/systemd.h"
+#include "core/program/test_report.h"
 #include "core/program/upgrade_request.h"
 #include "core/program/upgraded.h"
 #include "core/program/user.h"
@@ -376,7 +377,8 @@ static int serve_until_stopped(evserve *server)
 /* The argument of our callbacks. The log comes first, since log_stream_take() takes the same argument. */
 struct host {
     struct log_stream log;
-    const char *user; /* of --user, or NULL */
+    struct test_report report; /* of --test */
+    const char *user;          /* of --user, or NULL */
 };
 
 /* Whoever starts a second server with the PID file of the first would reload and stop the wrong one by it. */
@@ -396,7 +398,7 @@ static void warn_of_pid_file(const char *path)
 static int on_listening(void *arg, char *err, size_t errlen)
 {
     const struct host *host = arg;
-    if (control.options->request == NULL) {
+    if (control.options->request == NULL && control.options->test == NULL) {
         systemd_notifier_open(&control.notifier, getenv("NOTIFY_SOCKET"));
         take_signals();
         warn_of_pid_file(control.options->pid_file);
@@ -409,6 +411,13 @@ static int on_listening(void *arg, char *err, size_t errlen)
     }
     supervise_end_with_parent(); /* another user lets the kernel forget it */
     return 0;
+}
+
+static void hold_line(void *arg, int level, const char *line)
+{
+    struct host *host = arg;
+    (void)level;
+    test_report_log(&host->report, line);
 }
 
 /* Do what the options say. Returns the exit status, with a text in err if the server has one. */
@@ -434,6 +443,11 @@ static int run(const struct command_line *options, struct host *host, char *err,
     }
     if (options->routes) {
         return evserve_routes(&config, print_line, NULL, err, errlen) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+    if (options->test != NULL) {
+        config.log_entry = NULL;
+        config.log = hold_line;
+        return test_report_run(&host->report, &config, options->test, options->only, err, errlen);
     }
     if (options->request == NULL) {
         program_config_warn(options, control.log);

@@ -148,7 +148,7 @@ unsigned crew_count(struct crew *crew)
 void crew_release(struct crew *crew, void (*on_last)(void *owner), void *owner)
 {
     int64_t end_ns = sys_now_ns() + CREW_END_MS * NS_PER_MS;
-    const struct timespec end = {.tv_sec = (time_t)(end_ns / NS_PER_S), .tv_nsec = (long)(end_ns % NS_PER_S)};
+    const struct timespec end = thread_until(end_ns);
     pthread_mutex_lock(&crew->lock);
     int error = 0;
     while (crew->alive > crew->left && error == 0) {

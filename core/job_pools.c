@@ -156,7 +156,7 @@ static bool wait_for_named(struct job_pools *pools, const struct named_pool *nam
 {
     while (named->is_making && !maker->is_late(maker->arg)) {
         int64_t end_ns = sys_now_ns() + LATE_LOOK_MS * NS_PER_MS;
-        const struct timespec end = {.tv_sec = (time_t)(end_ns / NS_PER_S), .tv_nsec = (long)(end_ns % NS_PER_S)};
+        const struct timespec end = thread_until(end_ns);
         (void)pthread_cond_timedwait(&pools->has_news, &pools->lock, &end);
     }
     return !named->is_making;

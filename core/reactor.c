@@ -277,6 +277,12 @@ int64_t reactor_timer_due_ms(const struct reactor *reactor, uint64_t timer)
     return entry == NULL ? -ENOENT : entry->deadline_ns / NS_PER_MS;
 }
 
+int64_t reactor_next_due_ms(const struct reactor *reactor)
+{
+    const struct timer_entry *first = timer_heap_first(&reactor->timers);
+    return first == NULL ? -ENOENT : (first->deadline_ns + NS_PER_MS - 1) / NS_PER_MS;
+}
+
 /* Tasks. */
 
 void reactor_schedule(struct reactor *reactor, struct reactor_task *task)

@@ -107,6 +107,9 @@ int reactor_cancel_timer(struct reactor *reactor, uint64_t timer);
 /* When the timer is due next, on the clock of reactor_now_ms(), or -ENOENT if it fired, was cancelled, or is 0. */
 int64_t reactor_timer_due_ms(const struct reactor *reactor, uint64_t timer);
 
+/* When the first timer of all is due, on that clock and rounded up, or -ENOENT if none is set. */
+int64_t reactor_next_due_ms(const struct reactor *reactor);
+
 /* Call task->fn once at the end of this tick; if called from a task or a post, at the end of the next tick (R4). Tasks
  * run in the order in which they were scheduled or deferred. Scheduling a task that is already scheduled changes
  * nothing, its place in the order included. When fn is called, the task is no longer scheduled: fn may schedule it

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -73,30 +74,42 @@ static ssize_t verdict_size(ssize_t result)
     return result < 0 ? -errno : result;
 }
 
+static _Atomic int64_t shift_ns; /* of the clocks */
+
+void sys_shift_clocks(int64_t ns)
+{
+    atomic_fetch_add_explicit(&shift_ns, ns, memory_order_relaxed);
+}
+
+int64_t sys_shift_ns(void)
+{
+    return atomic_load_explicit(&shift_ns, memory_order_relaxed);
+}
+
 int64_t sys_now_ns(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec + sys_shift_ns();
 }
 
 int64_t sys_coarse_ns(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec + sys_shift_ns();
 }
 
 int64_t sys_wall_time_s(void)
 {
-    return time(NULL);
+    return sys_shift_ns() == 0 ? time(NULL) : sys_wall_time_ms() / 1000;
 }
 
 int64_t sys_wall_time_ms(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)ts.tv_sec * 1000 + (ts.tv_nsec + sys_shift_ns()) / NS_PER_MS;
 }
 
 int64_t sys_thread_cpu_ns(void)
@@ -214,7 +227,8 @@ int sys_timerfd_create(void)
 
 int sys_timerfd_set(int fd, int64_t deadline_ns)
 {
-    struct itimerspec when = {.it_value = to_timespec(deadline_ns)};
+    int64_t real_ns = deadline_ns - sys_shift_ns();
+    struct itimerspec when = {.it_value = to_timespec(deadline_ns == 0 ? 0 : real_ns > 0 ? real_ns : 1)};
     return verdict(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
 }
 

@@ -28,6 +28,12 @@ int64_t sys_wall_time_s(void);   /* seconds since the epoch, for Date fields */
 int64_t sys_wall_time_ms(void);  /* milliseconds since the epoch, for logs */
 int64_t sys_thread_cpu_ns(void); /* processor time of the calling thread; a system call, unlike the clocks above */
 
+/* Move the clocks above that are not of processor time ahead, for the whole process: tests of a site do, so that an
+ * hour passes at once. Whoever waits for the kernel until an instant of sys_now_ns() takes sys_shift_ns() away from
+ * it. */
+void sys_shift_clocks(int64_t ns);
+int64_t sys_shift_ns(void); /* by how much they were moved in all; 0 in a process that does not test */
+
 /* Whether memory that was written may be made executable, as compilers of code at run time do: 0 or -errno. */
 int sys_try_code(void);
 

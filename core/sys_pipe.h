@@ -10,4 +10,7 @@ enum { SYS_PIPE_BYTES_MAX = 4096 }; /* PIPE_BUF: so much goes into a new pipe wi
  * SYS_PIPE_BYTES_MAX. */
 int sys_pipe_with(const void *data, size_t len);
 
+/* A pair of connected unix sockets, non-blocking, both above 2. Returns 0 or -errno. */
+int sys_socket_pair(int ends[2]);
+
 #endif

@@ -3,6 +3,9 @@
 
 #include "core/thread.h"
 
+#include "core/sys.h"
+#include "core/units.h"
+
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -33,6 +36,12 @@ void thread_init_cond(pthread_cond_t *cond)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(cond, &attributes);
     pthread_condattr_destroy(&attributes);
+}
+
+struct timespec thread_until(int64_t end_ns)
+{
+    int64_t real_ns = end_ns - sys_shift_ns();
+    return (struct timespec){.tv_sec = (time_t)(real_ns / NS_PER_S), .tv_nsec = (long)(real_ns % NS_PER_S)};
 }
 
 void thread_init_lock(pthread_mutex_t *lock)

@@ -16,6 +16,9 @@ extern const struct prelude_part evserve_prelude[];
 extern const struct prelude_part evserve_worker_prelude[];
 extern const struct prelude_part evserve_ngx_prelude[];
 
+/* In the state of a file of tests: rehearsal.h. */
+extern const struct prelude_part evserve_test_prelude[];
+
 /* prelude_redis*.lua: bind_redis.h. */
 extern const struct prelude_part evserve_redis_prelude[];
 

@@ -497,6 +497,10 @@ function app.url(name, params, query)
     return core.url_path(name, route.pattern, texts) .. (rest == "" and "" or "?" .. rest)
 end
 
+function app.test()
+    fail "app.test is for files of tests: evserve --test site_test.lua site.lua"
+end
+
 -- What drivers for nginx use; scripts that do not require it pay nothing.
 package.preload.ngx = function()
     return core.load_ngx(core, app, shared)

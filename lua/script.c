@@ -71,6 +71,7 @@
 #include "lua/only_lua.h"
 #include "lua/prelude.h"
 #include "lua/regex.h"
+#include "lua/rehearsal.h"
 #include "lua/routes.h"
 #include "lua/scratch.h"
 #include "lua/script_error.h"
@@ -453,4 +454,5 @@ const struct script_kind script_lua = {
     .memory = script_memory,
     .stop = script_stop,
     .close = script_close,
+    .test = rehearsal_run,
 };

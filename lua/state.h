@@ -129,6 +129,7 @@ enum script_ref {
     REF_SUBSCRIPTION_META, /* metatable of subscriptions */
     REF_FETCH_META,        /* metatable of handles of requests to other servers */
     REF_FETCHED_META,      /* metatable of their responses */
+    REF_RUN_TESTS,         /* in the state of a file of tests: prelude_test.lua */
     REF_FUNCTIONS,         /* in the state of a worker's thread: the functions of its module, by number */
     REF_COUNT,
 };

@@ -86,8 +86,7 @@ static void set_package_path(lua_State *L, const char *name, const char *path)
     }
 }
 
-/* Push the table of C functions that the prelude gets: no script can reach others through the debug library. */
-static void push_core(lua_State *L)
+void worker_state_push_core(lua_State *L, const struct script *folder_of)
 {
     static const char *const kept[] = {"log", "now", "null", "version"};
     char folder[PATH_MAX];
@@ -111,7 +110,7 @@ static void push_core(lua_State *L)
     bind_password(L);
     bind_store(L);
     bind_folders(L);
-    script_folder(script_of(L)->worker_of, folder);
+    script_folder(folder_of, folder);
     lua_pushstring(L, folder);
     lua_setfield(L, -2, "folder");
     lua_pushboolean(L, 1);
@@ -131,7 +130,7 @@ static int build_worker_state(lua_State *L)
     }
     lua_pushcfunction(L, script_message_handler);
     script_set_ref(L, REF_DESCRIBE);
-    push_core(L);
+    worker_state_push_core(L, state->worker_of);
     prelude_run(L, evserve_worker_prelude);
     state->store_scope.rules.array_meta = state->refs[REF_ARRAY_META];
     set_package_path(L, "path", call->module->package_path);

@@ -34,6 +34,10 @@ struct worker_names {
 
 void worker_names_free(struct worker_names *names);
 
+/* Push the table of C functions that the prelude gets in a state without a site: no script can reach others through the
+ * debug library. Modules lie in the folder of folder_of. May raise. */
+void worker_state_push_core(lua_State *L, const struct script *folder_of);
+
 /* Make a state and load the module in it, on the thread that the script is loaded on. Fills in names if they are empty;
  * otherwise the module must have all of them. Returns 0, or -errno with a text in err. */
 int worker_state_open(struct script **state, const struct worker_module *module, struct worker_names *names, char *err,

@@ -30,6 +30,7 @@ static const char usage[] =
     "               [--user NAME] [--pid-file PATH] [SITE.lua]\n"
     "       evserve --reload PATH | --upgrade PATH\n"
     "       evserve --check | --routes [SITE.lua]\n"
+    "       evserve --test TESTS.lua [--only TEXT] SITE.lua\n"
     "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
     "\n"
     "Serve a directory, or the routes of a Lua script, over HTTP/1.1.\n"
@@ -90,6 +91,10 @@ static const char usage[] =
     "  --header LINE  add a header field to that request, such as \"Accept: text/html\"; may be repeated\n"
     "  --body TEXT    the content of that request; @FILE reads it from a file, @- from standard input\n"
     "  --timeout S    give up after S seconds (default: 30)\n"
+    "  --test TESTS.lua   run a file of tests against SITE.lua, in this process and without listening; t:advance moves\n"
+    "                 the clock. The report is in the Test Anything Protocol, and a case that fails shows the log. The\n"
+    "                 exit status is 0 if all have passed, else 1\n"
+    "  --only TEXT    of the tests, run only the cases whose name contains TEXT\n"
     "  --version      print the version and exit\n"
     "  --help         print this text and exit\n"
     "\n"
@@ -353,6 +358,8 @@ static const struct option_row rows[] = {
     {"header", OPTION_VALUE, 0, add_request_header},
     {"body", OPTION_TEXT, offsetof(struct command_line, body), NULL},
     {"timeout", OPTION_VALUE, 0, set_timeout},
+    {"test", OPTION_TEXT, offsetof(struct command_line, test), NULL},
+    {"only", OPTION_TEXT, offsetof(struct command_line, only), NULL},
     {"version", OPTION_LAST, offsetof(struct command_line, version), NULL},
     {"help", OPTION_LAST, offsetof(struct command_line, help), NULL},
 };
@@ -388,24 +395,31 @@ static int check_options(const struct command_line *options)
         return usage_error("--tls-dev-anywhere requires --tls-dev");
     }
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
-    if (options->check + options->routes + (options->request != NULL) + (options->reload != NULL) +
-            (options->upgrade != NULL) >
+    bool is_trial = options->request != NULL || options->test != NULL;
+    if (options->check + options->routes + (options->request != NULL) + (options->test != NULL) +
+            (options->reload != NULL) + (options->upgrade != NULL) >
         1) {
-        return usage_error("--check, --routes, --request, --reload and --upgrade exclude each other");
+        return usage_error("--check, --routes, --request, --test, --reload and --upgrade exclude each other");
     }
-    if (options->supervise &&
-        (options->check || options->routes || options->request != NULL || options->upgrade != NULL)) {
-        return usage_error("--supervise is for serving, so it cannot be combined with --check, --routes, --request or "
-                           "--upgrade");
+    if (options->supervise && (options->check || options->routes || is_trial || options->upgrade != NULL)) {
+        return usage_error("--supervise is for serving, so it cannot be combined with --check, --routes, --request, "
+                           "--test or --upgrade");
     }
     if (options->supervise && options->script != NULL && file_text_is_passing(0, options->script)) {
         return usage_error("--supervise needs a script that can be read again, not one from a pipe");
     }
+    if (is_trial && (options->listen[0] != '\0' || options->reactors != 0)) {
+        return usage_error(options->test != NULL ? "--test cannot be combined with --listen or --reactors"
+                                                 : "--request cannot be combined with --listen or --reactors");
+    }
+    if (options->only != NULL && options->test == NULL) {
+        return usage_error("--only requires --test");
+    }
+    if (options->test != NULL && options->script == NULL) {
+        return usage_error("--test needs the script to test, such as evserve --test site_test.lua site.lua");
+    }
     if (options->request == NULL) {
         return has_details ? usage_error("--header, --body and --timeout require --request") : -1;
-    }
-    if (options->listen[0] != '\0' || options->reactors != 0) {
-        return usage_error("--request cannot be combined with --listen or --reactors");
     }
     if (options->request[0] == '\0' || strpbrk(options->request, "\r\n") != NULL) {
         return usage_error("--request expects a method and a target, such as \"GET /users/7\"");

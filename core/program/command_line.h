@@ -61,6 +61,8 @@ struct command_line {
     char *content;      /* the content of body, once serve_request_read_body() has read it; freed by the caller */
     size_t content_len; /* bytes of content */
     unsigned timeout_s; /* 0 when it was not given */
+    const char *test;   /* a file of tests, or NULL */
+    const char *only;   /* which of its cases, or NULL for all */
     bool version;
     bool help;
 };

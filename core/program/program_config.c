@@ -12,7 +12,8 @@
 void program_config_fill(struct evserve_config *config, struct evs_certificate certificates[TLS_PAIRS_MAX + 1],
                          const struct command_line *options)
 {
-    bool is_trial = options->request != NULL; /* it listens nowhere, and the access log has no line about it */
+    bool is_trial = options->request != NULL ||
+                    options->test != NULL; /* it listens nowhere, and the access log has no line about it */
     memset(certificates, 0, (TLS_PAIRS_MAX + 1) * sizeof *certificates);
     for (unsigned i = 0; i < options->tls_count; i++) {
         certificates[i].cert_file = options->tls[i].cert;

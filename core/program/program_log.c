@@ -50,7 +50,7 @@ static int check_log(const char *path, char *err, size_t errlen)
 
 int program_log_open(struct log_stream *stream, const struct command_line *options, char *err, size_t errlen)
 {
-    bool is_trial = options->check || options->routes || options->request != NULL;
+    bool is_trial = options->check || options->routes || options->request != NULL || options->test != NULL;
     bool is_journal = options->log == NULL && log_text_is_journal(getenv("JOURNAL_STREAM"), STDERR_FILENO);
     enum log_format format = options->has_log_format ? options->log_format
                              : is_journal            ? LOG_FORMAT_JOURNAL

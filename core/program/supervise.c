@@ -236,7 +236,7 @@ void supervise_end_with_parent(void)
 
 bool supervise_is_wanted(const struct command_line *options)
 {
-    bool serves = options->request == NULL && !options->check && !options->routes;
+    bool serves = options->request == NULL && options->test == NULL && !options->check && !options->routes;
     return options->supervise || (getpid() == 1 && serves);
 }
 

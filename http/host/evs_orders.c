@@ -18,6 +18,7 @@
 #include "core/mailbox.h"
 #include "core/mem.h"
 #include "core/sys.h"
+#include "core/thread.h"
 #include "core/units.h"
 #include "http/host/evs_events.h"
 #include "http/host/evs_host.h"
@@ -356,7 +357,7 @@ static void wait_for_change(struct evs_host *host, int64_t end_ns)
     if (end_ns < 0) {
         pthread_cond_wait(&host->eased, &host->lock);
     } else {
-        struct timespec end = {.tv_sec = (time_t)(end_ns / NS_PER_S), .tv_nsec = (long)(end_ns % NS_PER_S)};
+        const struct timespec end = thread_until(end_ns);
         pthread_cond_timedwait(&host->eased, &host->lock, &end);
     }
     host->waiting--;

@@ -238,7 +238,7 @@ int loading_begin(struct loading *loading, struct worker *workers, unsigned coun
 /* Until nothing runs any more, or a time. Under the lock. */
 static void wait_until(struct loading *loading, int64_t end_ns)
 {
-    const struct timespec end = {.tv_sec = (time_t)(end_ns / NS_PER_S), .tv_nsec = (long)(end_ns % NS_PER_S)};
+    const struct timespec end = thread_until(end_ns);
     int error = 0;
     while (loading->running > 0 && error != ETIMEDOUT) {
         error = pthread_cond_timedwait(&loading->has_news, &loading->lock, &end);

@@ -71,6 +71,29 @@ struct script_host {
     int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
 
+/* The server that a file of tests tests, see evserve_test(). Its functions are called between two turns of the loop, on
+ * the thread that runs it. */
+struct script_stage {
+    void *arg; /* for all of them */
+
+    /* Connect with the server. Returns the client's end, a socket that does not block, to be closed; or -errno. */
+    int (*connect)(void *arg);
+
+    /* Let the server work, and wait for timeout_ms at most. Returns 1; 0 if it has ended; or -errno. */
+    int (*turn)(void *arg, int timeout_ms);
+
+    /* Move the clock to the next timer that is due by end_ms (of sys_now_ns()), or else to end_ms, and let the server
+     * work until it has nothing to do. Returns 1 once the clock is at end_ms, 0 before that, or -errno. */
+    int (*step)(void *arg, int64_t end_ms);
+
+    /* End the server, which closes the connections, and start another one. Returns 0, or -errno with a text in err:
+     * then there is none. */
+    int (*restart)(void *arg, char *err, size_t errlen);
+
+    /* Write a line of the report. */
+    void (*line)(void *arg, const char *text);
+};
+
 struct script_kind {
     /* Run the script at path: it fills in site and may set timers on reactor. host may be NULL. site, reactor and log
      * are borrowed and must outlive the script, and the script must outlive every server made from site. Returns 0 with
@@ -123,6 +146,10 @@ struct script_kind {
 
     /* Free the script. The server must be gone. NULL is allowed. */
     void (*close)(struct script *script);
+
+    /* Run the file of tests at path, of which only the cases whose name contains only, or all of them if it is NULL.
+     * Returns how many have failed, or -errno with a text in err. */
+    int (*test)(const struct script_stage *stage, const char *path, const char *only, char *err, size_t errlen);
 };
 
 #endif

@@ -1492,6 +1492,56 @@ function app.seal(text, terms) end
 ---@return string? err
 function app.open(sealed, terms) end
 
+---@class evserve.TestOptions
+---@field headers evserve.Headers? "_" in a name stands for "-"
+---@field query table? parameters that are added to the target
+---@field form table? fields; a file is { content = text, filename = "a.png", type = "image/png" }
+---@field json any
+---@field body string?
+---@field follow boolean? follow redirects
+---@field cookies false? neither send nor keep any
+---@field host string? default "localhost"
+---@field timeout evserve.Duration? of real time; default 30 s
+
+---@class evserve.TestResponse
+---@field status integer
+---@field headers table<string, string> names in any case
+---@field body string
+---@field cookies table<string, table> value, and attributes in lower case
+---@field target string the path that it is from
+---@field json fun(self: evserve.TestResponse): any
+---@field all fun(self: evserve.TestResponse, name: string): string[] all fields with this name
+
+---@class evserve.Test
+---@field case fun(self: evserve.Test, name: string, fn: fun(c: evserve.Test))
+---@field client fun(self: evserve.Test, options: evserve.TestOptions?): evserve.Test with cookies of its own
+---@field advance fun(self: evserve.Test, duration: evserve.Duration) move the clock; "30d", too
+---@field restart fun(self: evserve.Test) end the site, and start it anew
+---@field wait fun(self: evserve.Test, fn: fun(): any, timeout: evserve.Duration?): any
+---@field request fun(self: evserve.Test, method: string, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field get fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field head fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field post fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field put fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field patch fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field delete fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field options fun(self: evserve.Test, target: string, options: evserve.TestOptions?): evserve.TestResponse
+---@field begin fun(self: evserve.Test, method: string, target: string, options: evserve.TestOptions?): table head, read, response, close
+---@field events fun(self: evserve.Test, target: string, options: evserve.TestOptions?): table next, close
+---@field websocket fun(self: evserve.Test, target: string, options: table?): table send, receive, close
+---@field cookie fun(self: evserve.Test, name: string, path: string?): string?
+---@field set_cookie fun(self: evserve.Test, name: string, value: string?)
+---@field equal fun(got: any, expected: any, what: string?): any
+---@field differ fun(got: any, other: any, what: string?): any
+---@field ok fun(value: any, what: string?): any
+---@field match fun(text: string, pattern: string, what: string?): string
+---@field contains fun(text: string, part: string, what: string?): string
+---@field fails fun(fn: function, pattern: string?, what: string?): any
+
+--- A client that tests the site. Only in a file that evserve --test runs.
+---@return evserve.Test
+function app.test() end
+
 ---@class evserve.Json
 app.json = {}
 

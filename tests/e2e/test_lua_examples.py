@@ -18,7 +18,8 @@ that it must receive, and perhaps how the server then closes:
     -- WS /echo/ann hello | world -> hello | world
     -- WS /echo/ann -> who are you? | close 4001 wrong password
 
-A block that begins with a line such as "-- slow.lua" or "{# page.html #}" is a file of that name, beside the scripts that follow it. Scripts
+A block that begins with a line such as "-- slow.lua" or "{# page.html #}" is a file of that name, beside the scripts that
+follow it. A file such as greet_test.lua is run by --test against the next script, if there is one on the page. Scripts
 that use a file with a database are skipped where the database's module for Lua is not installed.
 """
 
@@ -162,10 +163,12 @@ class Examples(unittest.TestCase):
     def run_page(self, page):
         found = examples(page)
         self.assertGreater(len(found), 3)
-        files = dict(FILES)
+        files, tests = dict(FILES), []
         for line, text in found:
             if FILE.match(text):
-                files[FILE.match(text).group(1)] = text
+                name = FILE.match(text).group(1)
+                files[name] = text
+                tests += [name] if name.endswith("_test.lua") else []
                 continue
             whole = text if 'require "evserve"' in text else HEAD + text
             with self.subTest(f"lua/{page}:{line}"), contextlib.ExitStack() as stack:
@@ -180,6 +183,10 @@ class Examples(unittest.TestCase):
                     self.make_certificates(folder)
                 done = evtest.run(EVSERVE, "--check", "site.lua", cwd=folder)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
+                for name in tests:
+                    done = evtest.run(EVSERVE, "--test", name, "site.lua", cwd=folder)
+                    self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+                tests = []
                 attempts = sorted([*ATTEMPT.finditer(text), *SOCKET.finditer(text)], key=re.Match.start)
                 self.assertEqual(len(attempts), len(re.findall(r"^\s*-- [A-Z]+ /.*->", text, re.MULTILINE)))
                 if attempts:

@@ -518,6 +518,16 @@ int64_t fake_sys_timerfd_deadline_ns(int fd)
     return file == NULL ? 0 : file->deadline_ns;
 }
 
+void sys_shift_clocks(int64_t ns)
+{
+    fake_sys_advance_ns(ns);
+}
+
+int64_t sys_shift_ns(void)
+{
+    return 0; /* the only clock is the fake one */
+}
+
 int64_t sys_now_ns(void)
 {
     enter(FAKE_NOW_NS);
