@@ -375,8 +375,10 @@ static void timer_says_when_it_is_due_next(void **state)
     struct actor once = timer_actor(scene, "once");
     struct actor again = timer_actor(scene, "again");
     int64_t start_ms = reactor_now_ms(scene->reactor);
+    assert_int_equal(reactor_next_due_ms(scene->reactor), -ENOENT);
     actor_set_timeout(&once, 30);
     actor_set_interval(&again, 20);
+    assert_int_equal(reactor_next_due_ms(scene->reactor), start_ms + 20);
     assert_int_equal(reactor_timer_due_ms(scene->reactor, once.timer), start_ms + 30);
     assert_int_equal(reactor_timer_due_ms(scene->reactor, again.timer), start_ms + 20);
     run_for_ms(scene, 35);
