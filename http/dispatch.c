@@ -6,6 +6,7 @@
 #include "http/dispatch.h"
 
 #include "http/acme.h"
+#include "http/compress.h"
 #include "http/exchange.h"
 #include "http/forwarded.h"
 #include "http/https_redirect.h"
@@ -111,6 +112,9 @@ static bool answer_first(struct exchange *exchange)
     }
     if (exchange->site->hosts != NULL && choose_host(exchange)) {
         return true;
+    }
+    if (exchange->vhost->compress != NULL) {
+        compress_install(exchange);
     }
     if (exchange->site->acme != NULL && acme_serve(exchange)) {
         return true;

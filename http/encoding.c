@@ -157,18 +157,30 @@ void encoding_wishes_add(struct encoding_wishes *wishes, const char *value, size
 
 /* Choosing. */
 
-enum encoding encoding_choose(const struct encoding_wishes *wishes, unsigned available)
+enum encoding encoding_choose_in(const struct encoding_wishes *wishes, const enum encoding *order, unsigned count)
 {
     enum encoding best = ENCODING_IDENTITY;
     int best_quality = 0;
-    for (enum encoding encoding = ENCODING_BR; encoding < ENCODING_COUNT; encoding++) {
-        int quality = wishes->quality[encoding] == QUALITY_UNSAID ? wishes->rest : wishes->quality[encoding];
-        if ((available & 1U << encoding) != 0 && quality > best_quality) {
-            best = encoding;
+    for (unsigned i = 0; i < count; i++) {
+        int quality = wishes->quality[order[i]] == QUALITY_UNSAID ? wishes->rest : wishes->quality[order[i]];
+        if (quality > best_quality) {
+            best = order[i];
             best_quality = quality;
         }
     }
     int identity = wishes->quality[ENCODING_IDENTITY];
     identity = identity == QUALITY_UNSAID ? wishes->rest : identity;
     return identity > best_quality ? ENCODING_IDENTITY : best;
+}
+
+enum encoding encoding_choose(const struct encoding_wishes *wishes, unsigned available)
+{
+    enum encoding order[ENCODING_COUNT];
+    unsigned count = 0;
+    for (enum encoding encoding = ENCODING_BR; encoding < ENCODING_COUNT; encoding++) {
+        if ((available & 1U << encoding) != 0) {
+            order[count++] = encoding;
+        }
+    }
+    return encoding_choose_in(wishes, order, count);
 }

@@ -45,4 +45,8 @@ void encoding_wishes_add(struct encoding_wishes *wishes, const char *value, size
  * disregard its wishes rather than respond with 406 (section 12.4.1). */
 enum encoding encoding_choose(const struct encoding_wishes *wishes, unsigned available);
 
+/* The same with a preference of the caller's own among count codings, identity not among them: the one that it likes
+ * best comes first. */
+enum encoding encoding_choose_in(const struct encoding_wishes *wishes, const enum encoding *order, unsigned count);
+
 #endif

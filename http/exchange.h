@@ -122,6 +122,8 @@ struct exchange {
     uint8_t held_at;         /* enum rule_order of the rule that holds it, or did so last */
     bool has_content_length; /* streaming with a length announced: content_left says what is missing */
     bool has_user;           /* it came with a name and a password: http/rules/basic_auth.h */
+    bool is_uncoded;         /* (h) its response is not compressed: http/compress.h */
+    uint8_t tag_coding;      /* enum encoding: of the entity tags that the client has */
     bool is_stalled;         /* response_write() gave 0; on_drain() is due when the queue has gone down */
 
     /* These are set when they are needed. */

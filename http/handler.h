@@ -47,6 +47,7 @@ struct handler {
     bool half_close;                /* its clients may shut their side and still read: that is no leaving */
     bool is_unlogged;               /* its requests are not in the access log */
     bool keeps_coding;              /* it takes bodies as they were sent, whatever their Content-Encoding */
+    bool is_uncoded;                /* its responses are not compressed on the fly: http/compress.h */
     bool before_files; /* of a route that ends in a rest: it comes before files (struct route.after_files) */
     enum handler_ints ints;
     bool owns_paths; /* of a route for all paths: they exist, so other methods get 405 instead of 404 */

@@ -134,8 +134,8 @@ void response_send_source(struct exchange *exchange, int status, const char *typ
                           const struct source *source)
 {
     const struct response_head head = head_of(status, type, (int64_t)len);
+    exchange->source = *source; /* before the head, since a framing may put something of its own in its place */
     int rv = begin_head(exchange, &head);
-    exchange->source = *source;
     if (rv < 0 || head.length <= 0 || exchange->head_only) {
         source_release(&exchange->source);
     } else if (source->kind == SOURCE_NONE && source_next(&exchange->source, exchange) < 0) {

@@ -13,6 +13,7 @@
 #include "core/sys.h"
 #include "core/tls_context.h"
 #include "core/tls_pool.h"
+#include "http/compress.h"
 #include "http/conn_phase.h"
 #include "http/exchange.h"
 #include "http/file_cache.h"
@@ -466,6 +467,7 @@ void server_destroy(struct server *server)
     server_cut(server);
     server_forget_drain(server);
     h1_server_destroy(server->h1);
+    compressor_destroy(server->service.compressor);
     conn_pool_done(&server->pool);
     address_table_done(&server->addresses);
     tls_context_put(server->tls.context);

@@ -63,7 +63,8 @@ void service_note_first(struct service *service)
 {
     bool has_first = service->hooks.before != NULL || service->redirect.listeners != 0 || service->site->acme != NULL ||
                      service->site->trusted != NULL || service->site->strips_forwarded ||
-                     service->site->default_host.rules != NULL || service->site->hosts != NULL;
+                     service->site->default_host.rules != NULL || service->site->default_host.own_compress != NULL ||
+                     service->site->hosts != NULL;
     service->has_first = service->has_first || has_first; /* requests of a former site may still need it */
     service->times_requests = site_logs_slow(service->site);
     note_dues(service);

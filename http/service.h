@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct access_log;
+struct compressor;
 struct evs_host;
 struct exchange;
 struct log;
@@ -131,6 +132,7 @@ struct service {
     struct evs_host *host;            /* borrowed: the tickets of its requests; NULL without a host */
     struct topics *topics;            /* borrowed: subscribers of this thread; NULL without a host */
     struct request_id_pool ids;       /* randomness for the ids of its requests */
+    struct compressor *compressor;    /* owned: what compressed responses share; NULL before the first */
     struct ws_codecs *ws_codecs;      /* what compressed WebSockets share; NULL while there are none */
     struct slabs websockets;          /* memory of struct ws */
     struct slabs ws_subscriptions;    /* memory of their subscriptions */

@@ -82,6 +82,7 @@ int site_settle_hosts(struct site *site, char *err, size_t errlen)
 {
     int rv = 0;
     struct vhost *vhost;
+    site->default_host.compress = site->default_host.own_compress;
     for (size_t n = 0; rv == 0 && (vhost = vhosts_get(site->hosts, n)) != NULL; n++) {
         rv = vhost_settle(vhost, &site->default_host, &site->limits, err, errlen);
     }

@@ -1,7 +1,7 @@
 #ifndef EVSERVE_HTTP_SOURCE_H
 #define EVSERVE_HTTP_SOURCE_H
 
-/* Content that is sent from where it is: borrowed memory, or a range of a file. Nothing here knows whose file it
+/* Content that is sent from where it is: borrowed memory, or a range of a file; or that is made on the way out. Nothing here knows whose file it
  * is, or how the content is framed. */
 
 #include <stdbool.h>
@@ -31,7 +31,12 @@ struct file_range {
     bool is_checked;            /* check() said 0 in this turn */
 };
 
-enum source_kind { SOURCE_NONE, SOURCE_BORROWED, SOURCE_FILE };
+/* Content that does not exist yet: struct continuation makes it when the queue is short, once in a turn. */
+struct made {
+    bool has_run; /* in this turn */
+};
+
+enum source_kind { SOURCE_NONE, SOURCE_BORROWED, SOURCE_FILE, SOURCE_MADE };
 
 /* How the content goes on behind the range that is being sent, if it is not in one piece. */
 struct continuation {
@@ -50,6 +55,7 @@ struct source {
     union {
         struct borrowed borrowed; /* of SOURCE_BORROWED */
         struct file_range file;   /* of SOURCE_FILE */
+        struct made made;         /* of SOURCE_MADE */
     };
 };
 

@@ -62,6 +62,7 @@ int vhost_settle(struct vhost *vhost, const struct vhost *default_host, const st
     if (!vhost->has_slash) {
         vhost->trailing_slash = default_host->trailing_slash;
     }
+    vhost->compress = vhost->own_compress != NULL ? vhost->own_compress : default_host->own_compress;
     if (own == NULL) {
         return 0;
     }

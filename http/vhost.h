@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct access_log;
+struct compress_options;
 struct error_pages;
 struct handler;
 struct router;
@@ -34,21 +35,23 @@ struct vhost_limits {
 };
 
 struct vhost {
-    struct router *router;            /* owned */
-    struct static_mounts *mounts;     /* owned */
-    struct rules *rules;              /* owned: what holds for requests before they are routed; NULL without any */
-    struct error_pages *error_pages;  /* owned: files in place of texts; NULL without any */
-    const struct handler *no_route;   /* borrowed: responds where no route does (http/refusal.h); NULL: the server */
-    enum slash_policy trailing_slash; /* of routes */
-    bool has_slash;                   /* it was set for this host, else it is that of the default host */
-    bool is_pinned;                   /* the program has set it: its names win over those of a script */
-    bool is_unlogged;                 /* its requests are not in the access log */
-    char *access_log;                 /* owned: where its own access log goes; NULL: to that of the site */
-    char *access_format;              /* owned: the format of its lines, valid; NULL: that of the site */
-    struct access_log *access;        /* borrowed from http/access_hosts.h: its own; NULL: that of the site */
-    struct vhost_limits *limits;      /* owned; NULL: those of the site */
-    const char *name;                 /* borrowed from vhosts.h: the first one; NULL: the default host */
-    char *where;                      /* owned: "site.lua:7", ""; NULL: the default host */
+    struct router *router;           /* owned */
+    struct static_mounts *mounts;    /* owned */
+    struct rules *rules;             /* owned: what holds for requests before they are routed; NULL without any */
+    struct error_pages *error_pages; /* owned: files in place of texts; NULL without any */
+    const struct handler *no_route;  /* borrowed: responds where no route does (http/refusal.h); NULL: the server */
+    const struct compress_options *compress; /* borrowed: own_compress, or that of the default host; NULL: nothing is */
+    struct compress_options *own_compress;   /* owned: what is compressed on the fly; NULL: the host does not say */
+    enum slash_policy trailing_slash;        /* of routes */
+    bool has_slash;                          /* it was set for this host, else it is that of the default host */
+    bool is_pinned;                          /* the program has set it: its names win over those of a script */
+    bool is_unlogged;                        /* its requests are not in the access log */
+    char *access_log;                        /* owned: where its own access log goes; NULL: to that of the site */
+    char *access_format;                     /* owned: the format of its lines, valid; NULL: that of the site */
+    struct access_log *access;               /* borrowed from http/access_hosts.h: its own; NULL: that of the site */
+    struct vhost_limits *limits;             /* owned; NULL: those of the site */
+    const char *name;                        /* borrowed from vhosts.h: the first one; NULL: the default host */
+    char *where;                             /* owned: "site.lua:7", ""; NULL: the default host */
 };
 
 /* Set a limit that may differ from route to route, for all requests of the host. value is in its range. Returns 0 or

@@ -3,6 +3,7 @@
 #include "http/vhost_parts.h"
 
 #include "core/mem.h"
+#include "http/compress_options.h"
 #include "http/error_pages.h"
 #include "http/router.h"
 #include "http/rules/rules.h"
@@ -23,6 +24,7 @@ void vhost_done(struct vhost *vhost)
     router_destroy(vhost->router);
     rules_destroy(vhost->rules);
     error_pages_destroy(vhost->error_pages);
+    compress_options_destroy(vhost->own_compress);
     mem_free(vhost->access_log);
     mem_free(vhost->access_format);
     mem_free(vhost->limits);

@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "core/publication.h"
 #include "http/event_stream.h"
+#include "http/exchange.h"
 #include "http/exchange_log.h"
 #include "http/file_reply.h"
 #include "http/response.h"
@@ -54,6 +55,7 @@ struct reply {
     int root;         /* index */
     int websocket;    /* index of the function of a WebSocket, which follows a 101 */
     int events;       /* index of the table of a stream of events, which is the content */
+    bool is_uncoded;  /* the handler does not want it to be compressed */
     bool dotfiles;    /* the file's path may name dot files */
     bool has_type;    /* the handler gives its own Content-Type */
     const char *type; /* which that is, for a file; the table of headers keeps it */
@@ -268,6 +270,7 @@ static int send_reply(lua_State *L, struct coro *coro, struct reply *reply)
         script_raise(L, "the handler returned a %s as the body: it must be a string, a table or a function",
                      lua_typename(L, type));
     }
+    coro->exchange->is_uncoded = reply->is_uncoded;
     if (reply->headers != 0) {
         add_fields(L, coro->exchange, reply);
     }
@@ -366,6 +369,9 @@ static int answer_response(lua_State *L, struct coro *coro)
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 1);
     struct reply reply = {.length = RESPONSE_LENGTH_UNKNOWN};
+    lua_getfield(L, 1, "compress");
+    reply.is_uncoded = lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, 1, "body");
     reply.body = lua_isnil(L, -1) ? 0 : lua_gettop(L);
     if (reply.body == 0) { /* a middleware may have put a body in the place of a file */

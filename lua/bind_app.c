@@ -69,6 +69,7 @@ static const char route_jit[] = "jit";
 static const char route_half_close[] = "half_close";
 static const char route_finish[] = "finish";
 static const char route_access_log[] = "access_log";
+static const char route_compress[] = "compress";
 static const char route_decode[] = "decode";
 static const char route_before_files[] = "before_files";
 static const char route_owns_paths[] = "owns_paths";
@@ -78,9 +79,9 @@ static const char route_numbers[] = "numbers";
 /* route_names(): a list of the options that a route may have. */
 static int app_route_names(lua_State *L)
 {
-    static const char *const others[] = {route_cpu,        route_jit,    route_half_close,   route_finish,
-                                         route_access_log, route_decode, route_before_files, route_owns_paths,
-                                         route_csrf,       route_numbers};
+    static const char *const others[] = {route_cpu,        route_jit,      route_half_close, route_finish,
+                                         route_access_log, route_compress, route_decode,     route_before_files,
+                                         route_owns_paths, route_csrf,     route_numbers};
     int count = 0;
     lua_newtable(L);
     for (size_t i = 0; i < limit_table_len; i++) {
@@ -208,6 +209,7 @@ void bind_take_route_options(lua_State *L, int index, const char *what, struct l
     take_route_limits(L, index, what, route);
     route->handler.half_close = take_route_flag(L, index, what, route_half_close);
     route->handler.is_unlogged = is_route_flag_off(L, index, what, route_access_log);
+    route->handler.is_uncoded = is_route_flag_off(L, index, what, route_compress);
     route->handler.keeps_coding = is_route_flag_off(L, index, what, route_decode);
     route->handler.before_files = take_route_flag(L, index, what, route_before_files);
     route->handler.owns_paths = take_route_flag(L, index, what, route_owns_paths);

@@ -5,6 +5,7 @@
 
 #include "lua/bind_host.h"
 
+#include "http/compress_options.h"
 #include "http/host_name.h"
 #include "http/site.h"
 #include "http/site_parts.h"
@@ -139,6 +140,41 @@ static int host_set_slash(lua_State *L)
     script_raise(L, "%s: trailing_slash: \"strict\", \"redirect\" or \"ignore\" expected", what);
 }
 
+/* compress(host, what, codings, types, min, level): what is compressed on the fly; types, min and level may be nil. */
+static int host_compress(lua_State *L)
+{
+    static const struct limit_info numbers[] = {
+        {.name = "compress_min", .unit = LIMIT_BYTES, .least = 0, .most = COMPRESS_MIN_MOST},
+        {.name = "compress_level", .unit = LIMIT_COUNT, .least = 1, .most = 9},
+    };
+    struct vhost *vhost = host_check(L, 1);
+    const char *what = luaL_checkstring(L, 2);
+    struct compress_order order = {.codings = script_check_text(L, 3, what)};
+    char err[SCRIPT_TEXT_MAX];
+    script_check_loading(L, what);
+    if (!lua_isnil(L, 4)) {
+        order.types = script_check_text(L, 4, what);
+    }
+    if (!lua_isnil(L, 5)) {
+        order.min_bytes = script_check_setting(L, 5, &numbers[0], what);
+        order.has_min = true;
+    }
+    if (!lua_isnil(L, 6)) {
+        order.level = (unsigned)script_check_setting(L, 6, &numbers[1], what);
+    }
+    struct compress_options *options;
+    int rv = compress_options_create(&options, &order, err, sizeof err);
+    if (rv == -ENOMEM) {
+        script_raise_memory(L);
+    }
+    if (rv < 0) {
+        script_raise(L, "%s: %s", what, err);
+    }
+    compress_options_destroy(vhost->own_compress);
+    vhost->own_compress = options;
+    return 0;
+}
+
 /* unknown_host(status): 404, 421, or 0 for the default host. */
 static int host_set_unknown(lua_State *L)
 {
@@ -152,6 +188,7 @@ void bind_host(lua_State *L)
     static const luaL_Reg functions[] = {
         {"host", host_make},
         {"host_setting_names", host_setting_names},
+        {"compress", host_compress},
         {"host_set", host_set},
         {"host_set_access", host_set_access},
         {"trailing_slash", host_set_slash},

@@ -31,6 +31,9 @@ local function set(host, settings)
     table.insert(names, "trailing_slash")
     table.insert(names, "access_log")
     table.insert(names, "access_log_format")
+    for _, name in ipairs { "compress", "compress_types", "compress_min", "compress_level" } do
+        table.insert(names, name)
+    end
     check_names(what, "setting", settings, names, place_of_setting)
     for i = 1, limits do
         if settings[names[i]] ~= nil then
@@ -40,6 +43,7 @@ local function set(host, settings)
     if settings.trailing_slash ~= nil then
         core.trailing_slash(host, what, settings.trailing_slash)
     end
+    shared.set_compress(host, what, settings)
     for _, name in ipairs { "access_log", "access_log_format" } do
         if settings[name] ~= nil then
             core.host_set_access(host, name, settings[name])

@@ -96,19 +96,43 @@ end
 -- Settings that are in no table of C.
 local other_settings = {
     "base", "trailing_slash", "unknown_host", "hsts", "access_log", "access_log_format", "trusted_proxies", "forwarded",
-    "strip_forwarded", "deny_connect", "broker",
+    "strip_forwarded", "deny_connect", "broker", "compress", "compress_types", "compress_min", "compress_level",
 }
 
 shared.other_settings = other_settings
 
 -- A list of texts as one text, which is what C reads.
-local function joined(name, value)
+local function joined(name, value, what)
     for i, part in ipairs(type(value) == "table" and value or {}) do
         if type(part) ~= "string" then
-            fail(string.format("app.set: %s: item %d of the list: a text expected, got %s", name, i, describe(part)))
+            fail(string.format("%s: %s: item %d of the list: a text expected, got %s", what or "app.set", name, i, describe(part)))
         end
     end
     return type(value) == "table" and #value > 0 and table.concat(value, ",") or value
+end
+
+-- compress and what belongs to it, of the default host (nil) or another one.
+function shared.set_compress(host, what, settings)
+    local given = settings.compress
+    for _, name in ipairs { "compress_types", "compress_min", "compress_level" } do
+        if settings[name] ~= nil and not given then
+            fail(what .. ": " .. name .. ' has no effect without compress, such as compress = "gzip", in the same table')
+        end
+    end
+    if given == nil then
+        return
+    elseif type(given) == "boolean" then
+        given = given and "on" or "off"
+    end
+    given = joined("compress", given, what)
+    if type(given) ~= "string" then
+        fail(what .. ': compress: true, false or a list such as "br, zstd, gzip" expected, got ' .. describe(given))
+    end
+    local types = joined("compress_types", settings.compress_types, what)
+    if types ~= nil and type(types) ~= "string" then
+        fail(what .. ': compress_types: a list such as "text/*, application/json" expected, got ' .. describe(types))
+    end
+    core.compress(host, what, given, types, settings.compress_min, settings.compress_level)
 end
 
 function app.set(settings)
@@ -140,10 +164,11 @@ function app.set(settings)
             core.set_broker(settings[name])
         elseif settings[name] ~= nil and name:find("^access_log") then
             core.set_access_log(name, settings[name])
-        elseif settings[name] ~= nil then
+        elseif settings[name] ~= nil and not name:find("^compress") then
             core.set(name, settings[name])
         end
     end
+    shared.set_compress(nil, "app.set", settings)
     core.check_settings()
 end
 

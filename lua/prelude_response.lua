@@ -54,6 +54,7 @@ local function copy(other)
     made.websocket = other.websocket
     made.events = other.events
     made.error = other.error
+    made.compress = other.compress
     return made
 end
 

@@ -23,7 +23,7 @@ test_packages=(
     clang libclang-rt-dev # the second compiler, and its sanitizers for the fuzz preset
     libuv1-dev libevent-dev libglib2.0-dev # the examples of hosts on these event loops
     g++                     # hosts in C++
-    zsync brotli pigz       # clients and tools that users have, in the tests of files
+    zsync brotli pigz zstd  # clients and tools that users have, in the tests of files and of compression
     openssl curl            # certificates and a client, in the tests of HTTPS
     logrotate               # rotates the access log in a test
     python3-websockets python3-wsproto # WebSocket clients of others

@@ -26,6 +26,7 @@ enum {
     READ_PIECE = 64 << 10,      /* bytes that are read from a file that cannot be sent as it is: whole TLS records */
     INPUT_FIRST_BYTES = 1024,   /* first size of a connection's own input */
     FILE_JOINS_BELOW = 8 << 10, /* bytes that may be queued before a piece of a file that is read */
+    MADE_BELOW = 32 << 10,      /* bytes that may be queued before content is made that comes behind them */
     FILE_DOUBT_MS = 100,        /* how long a write to a file that is being sent may take to show what it was */
 };
 
@@ -321,12 +322,37 @@ static bool file_joins_queue(const struct h1 *h1)
     return !transport_can_sendfile(&h1->conn->transport) && out_len(h1) < FILE_JOINS_BELOW;
 }
 
+/* Send what is queued, and before that make more of it, unless that was done in this turn. Returns as send_some(). */
+static int send_made(struct h1 *h1, int64_t *budget)
+{
+    struct source *source = &h1->exchange.source;
+    bool is_due = !source->made.has_run && out_len(h1) < MADE_BELOW;
+    int rv = is_due ? source_next(source, &h1->exchange) : 0;
+    if (rv < 0) {
+        return rv;
+    }
+    if (source->kind == SOURCE_MADE) {
+        source->made.has_run = source->made.has_run || is_due;
+    }
+    if (out_len(h1) == 0) {
+        return source->kind == SOURCE_MADE ? -EAGAIN : 0;
+    }
+    size_t left = (size_t)*budget;
+    announce_end(h1, source->kind == SOURCE_NONE && out_len(h1) <= left);
+    rv = write_buffer_send(&h1->out, &h1->conn->transport, &left, source->kind != SOURCE_NONE);
+    *budget = (int64_t)left;
+    return rv < 0 ? rv : 0;
+}
+
 /* Send from the queue, or from behind it. Returns 0 or -errno; -EAGAIN when the transport is full, or a file has to be
  * looked at again later. What was sent is taken off *budget, which a last piece may exceed. */
 static int send_some(struct h1 *h1, int64_t *budget)
 {
     const struct exchange *exchange = &h1->exchange;
     enum source_kind kind = exchange->source.kind;
+    if (kind == SOURCE_MADE) {
+        return send_made(h1, budget);
+    }
     if (kind == SOURCE_FILE && out_len(h1) > 0 && file_joins_queue(h1)) {
         int rv = (int)send_file(h1, FILE_PIECE);
         if (rv < 0) {
@@ -385,6 +411,8 @@ int h1_flush(struct h1 *h1)
         h1->wants_write = true;
         if (exchange->source.kind == SOURCE_FILE) {
             exchange->source.file.is_checked = false; /* it may change until the next turn */
+        } else if (exchange->source.kind == SOURCE_MADE) {
+            exchange->source.made.has_run = false;
         }
         if (exchange->dues.is_paced && !conn->transport.is_full) {
             h1_pace_hold(h1);

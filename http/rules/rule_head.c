@@ -15,7 +15,6 @@
 #include "http/rules/rules.h"
 #include "http/status.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -41,7 +40,7 @@ static int change_head(struct exchange *exchange, const struct rules *rules, str
     return rv;
 }
 
-static int filter_begin(struct exchange *exchange, const struct response_head *given)
+static int rules_begin(struct exchange *exchange, const struct response_head *given)
 {
     const struct rules *rules = rules_of_filter(exchange);
     struct rule_head head = {.status = given->status, .type = given->type, .is_sent_with_type = given->type != NULL};
@@ -74,10 +73,11 @@ static int begin_moved(struct exchange *exchange, const struct prebuilt *prebuil
         .content = prebuilt->bytes + prebuilt->head_len,
         .content_len = content_len,
     };
+    exchange->is_uncoded = true; /* the rest of its content may follow as a range of a file */
     return exchange->framing->begin(exchange, &head);
 }
 
-static int filter_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size_t content_len)
+static int rules_prebuilt(struct exchange *exchange, const struct prebuilt *prebuilt, size_t content_len)
 {
     const struct rules *rules = rules_of_filter(exchange);
     const uint32_t begin = prebuilt->date_offset + HTTP_DATE_LEN + 2; /* of the lines with that of the type */
@@ -98,13 +98,12 @@ static int filter_prebuilt(struct exchange *exchange, const struct prebuilt *pre
 
 void rule_head_install(struct exchange *exchange, struct rules *rules)
 {
-    if (rules->carrier == NULL) { /* its first request */
+    if (rules->carrier != exchange->framing) { /* its first request, or the first that may be compressed */
         rules->carrier = exchange->framing;
         rules->filter = *exchange->framing;
-        rules->filter.begin = filter_begin;
-        rules->filter.prebuilt = filter_prebuilt;
+        rules->filter.begin = rules_begin;
+        rules->filter.prebuilt = rules_prebuilt;
     }
-    assert(exchange->framing == rules->carrier); /* there is one kind of framing below, HTTP/1 */
     exchange->framing = &rules->filter;
 }
 
