@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-static enum coder_kind coder_kind_of(enum encoding encoding)
+enum coder_kind coders_kind(enum encoding encoding)
 {
     return encoding == ENCODING_BR ? CODER_BROTLI : encoding == ENCODING_ZSTD ? CODER_ZSTD : CODER_GZIP;
 }
@@ -35,7 +35,7 @@ bool coders_take(struct coders *coders, enum encoding encoding, unsigned level, 
         }
     } else {
         *lent = (struct lent_coder){.encoding = encoding, .level = level};
-        if (coder_create(&lent->coder, coder_kind_of(encoding), level) < 0) {
+        if (coder_create(&lent->coder, coders_kind(encoding), level) < 0) {
             return false;
         }
     }

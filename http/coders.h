@@ -21,6 +21,9 @@ struct coders {
     } idle[CODERS_IDLE_MAX];
 };
 
+/* The coder for an encoding other than identity. */
+enum coder_kind coders_kind(enum encoding encoding);
+
 /* Borrow a coder, ready for a content. Returns false if too many are in use, or there is no memory. coders_put() takes
  * it back, wherever its content has stopped; or destroys it if it is_broken. */
 bool coders_take(struct coders *coders, enum encoding encoding, unsigned level, struct lent_coder *lent);

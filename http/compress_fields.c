@@ -88,7 +88,7 @@ int compress_add_vary(struct exchange *exchange)
     return write_buffer_append(&exchange->fields, line, sizeof line - 1, SIZE_MAX);
 }
 
-enum { TAG_MAX = 512 }; /* bytes of a tag that gets another form; a longer one goes without */
+enum { CODED_TAG_MAX = 512 }; /* bytes of a tag that gets another form; a longer one goes without */
 
 /* Add the coding to a strong entity tag. */
 static int change_tag(struct exchange *exchange, enum encoding encoding)
@@ -98,7 +98,7 @@ static int change_tag(struct exchange *exchange, enum encoding encoding)
     if (tag == NULL || len < 2 || tag[0] != '"' || tag[len - 1] != '"') {
         return 0;
     }
-    char line[TAG_MAX];
+    char line[CODED_TAG_MAX];
     const char *name = encoding_name(encoding);
     size_t name_len = strlen(name);
     bool fits = 6 + len + 1 + name_len + 2 <= sizeof line;

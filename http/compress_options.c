@@ -4,10 +4,10 @@
 #include "http/compress_options.h"
 
 #include "core/ascii.h"
-#include "core/coder.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "http/char_class.h"
+#include "http/coders.h"
 
 #include <errno.h>
 #include <string.h>
@@ -18,13 +18,8 @@ static const char default_types[] =
     "application/xhtml+xml,application/graphql-response+json,application/x-ndjson,application/x-javascript,"
     "application/vnd.api+json,image/svg+xml,image/bmp,image/x-icon,font/ttf,font/otf";
 
-static enum coder_kind kind_of(enum encoding encoding)
-{
-    return encoding == ENCODING_BR ? CODER_BROTLI : encoding == ENCODING_ZSTD ? CODER_ZSTD : CODER_GZIP;
-}
-
 /* The next part of a list with commas, without blanks around it. Returns false at the end. */
-static bool next_part(const char **at, const char **part, size_t *len)
+static bool next_list_part(const char **at, const char **part, size_t *len)
 {
     if (**at == '\0') {
         return false;
@@ -61,10 +56,10 @@ static int offer_coding(struct compress_options *options, const char *name, size
         if (offers(options, encoding)) {
             return error_text(err, errlen, -EINVAL, "compress: \"%.*s\" is there twice", (int)len, name);
         }
-        if (!coder_is_there(kind_of(encoding))) {
+        if (!coder_is_there(coders_kind(encoding))) {
             return error_text(err, errlen, -ELIBACC,
                               "compress: \"%s\" needs a library that is not installed, or not built in: apt install %s",
-                              encoding_name(encoding), coder_package(kind_of(encoding)));
+                              encoding_name(encoding), coder_package(coders_kind(encoding)));
         }
         options->order[options->count++] = encoding;
         return 0;
@@ -83,7 +78,7 @@ static int read_codings(struct compress_options *options, const char *codings, c
     }
     if (codings == NULL || codings[0] == '\0' || strcmp(codings, "on") == 0) {
         for (enum encoding encoding = ENCODING_BR; encoding < ENCODING_COUNT; encoding++) {
-            if (coder_is_there(kind_of(encoding))) {
+            if (coder_is_there(coders_kind(encoding))) {
                 options->order[options->count++] = encoding;
             }
         }
@@ -93,14 +88,14 @@ static int read_codings(struct compress_options *options, const char *codings, c
                                 coder_package(CODER_GZIP));
     }
     int rv = 0;
-    while (rv == 0 && next_part(&codings, &part, &len)) {
+    while (rv == 0 && next_list_part(&codings, &part, &len)) {
         rv = offer_coding(options, part, len, err, errlen);
     }
     return rv;
 }
 
 /* Whether a text is "type/subtype" or "type/ *" (without the blank). */
-static bool is_type(const char *type, size_t len)
+static bool is_media_pattern(const char *type, size_t len)
 {
     const char *slash = memchr(type, '/', len);
     if (slash == NULL || slash == type || slash == type + len - 1) {
@@ -115,13 +110,13 @@ static bool is_type(const char *type, size_t len)
     return true;
 }
 
-static int read_types(struct compress_options *options, char *err, size_t errlen)
+static int read_compress_types(struct compress_options *options, char *err, size_t errlen)
 {
     const char *at = options->text;
     const char *part;
     size_t len;
-    while (next_part(&at, &part, &len)) {
-        if (!is_type(part, len)) {
+    while (next_list_part(&at, &part, &len)) {
+        if (!is_media_pattern(part, len)) {
             return error_text(err, errlen, -EINVAL,
                               "compress_types: a media type such as \"application/json\" or \"text/*\" expected, got "
                               "\"%.*s\"",
@@ -132,13 +127,13 @@ static int read_types(struct compress_options *options, char *err, size_t errlen
                               len > 64 ? 64 : (int)len, part, COMPRESS_TYPES_MAX);
         }
         char *type = options->text + (part - options->text);
-        type[len] = '\0'; /* a comma, a blank or the end: next_part() has passed it */
+        type[len] = '\0'; /* a comma, a blank or the end: next_list_part() has passed it */
         options->types[options->type_count++] = type;
     }
     return 0;
 }
 
-static int check_numbers(const struct compress_order *order, char *err, size_t errlen)
+static int check_compress_numbers(const struct compress_order *order, char *err, size_t errlen)
 {
     if (order->level > CODER_LEVEL_MOST) {
         return error_text(err, errlen, -EINVAL, "compress_level: a number from %d to %d expected, got %u",
@@ -153,7 +148,7 @@ static int check_numbers(const struct compress_order *order, char *err, size_t e
 int compress_options_create(struct compress_options **created, const struct compress_order *order, char *err,
                             size_t errlen)
 {
-    int rv = check_numbers(order, err, errlen);
+    int rv = check_compress_numbers(order, err, errlen);
     if (rv < 0) {
         return rv;
     }
@@ -168,7 +163,7 @@ int compress_options_create(struct compress_options **created, const struct comp
     options->level = order->level == 0 ? COMPRESS_LEVEL_DEFAULT : order->level;
     options->min_bytes = order->has_min || order->min_bytes > 0 ? order->min_bytes : COMPRESS_MIN_DEFAULT;
     rv = read_codings(options, order->codings, err, errlen);
-    rv = rv < 0 ? rv : read_types(options, err, errlen);
+    rv = rv < 0 ? rv : read_compress_types(options, err, errlen);
     if (rv < 0) {
         compress_options_destroy(options);
         return rv;

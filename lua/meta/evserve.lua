@@ -162,6 +162,7 @@ function part:text() end
 ---@field status integer? nil for app.file and app.pass: the file determines it
 ---@field headers evserve.Headers names are case-insensitive
 ---@field body evserve.Body nil for app.file and app.pass; a body that you set replaces the file
+---@field compress boolean? false: it is not compressed
 ---@field error string? what went wrong, if it is in place of the response of a handler
 local response = {}
 
@@ -349,6 +350,10 @@ function timer:cancel() end
 ---@field deny_connect? string|string[] servers that may not be connected with: "private" for all that is not public, addresses, networks, "unix:"; "!127.0.0.1:6379" is an exception; "none": nothing is denied
 ---@field unknown_host? "default"|404|421 what names get that no app.host has: what app serves, or this status
 ---@field base? "start"|"script" where relative paths of mounts, files, templates, error pages, password files and certificates begin: in the directory evserve was started in (the default), or in the script's folder. Must come before the first path
+---@field compress? boolean|string|string[] responses are compressed: true for all codings that are installed, or some in order: "br, zstd, gzip"
+---@field compress_types? string|string[] media types that are: "text/*, application/json"
+---@field compress_min? evserve.Size content of a known length below this stays as it is
+---@field compress_level? integer 1, the quickest, to 9, the densest; 4 if left out
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 
 --- A route's name for app.url, and its own limits. Limits you leave out are those of app.set.
@@ -369,6 +374,7 @@ function timer:cancel() end
 ---@field access_log? boolean false: its requests are not in the access log
 ---@field finish? boolean a handler runs to its end even if its client leaves
 ---@field half_close? boolean a client that shuts down its side of the connection (FIN) still gets a late response
+---@field compress? boolean false: its responses are not compressed
 ---@field decode? boolean false: bodies stay as they were sent, whatever their Content-Encoding
 ---@field before_files? boolean a route that ends in *rest comes before all files
 ---@field csrf? boolean false: requests that look at their session need no token of a form
@@ -650,6 +656,10 @@ function app.group(prefix) end
 ---@field max_drain? evserve.Size how much of an unread request body is discarded to keep the connection open
 ---@field write_high_mark? evserve.Size queued response bytes above which no further request is read
 ---@field write_cap? evserve.Size queued response bytes at which a client that falls behind is cut
+---@field compress? boolean|string|string[] responses are compressed: true for all codings that are installed, or some in order: "br, zstd, gzip"
+---@field compress_types? string|string[] media types that are: "text/*, application/json"
+---@field compress_min? evserve.Size content of a known length below this stays as it is
+---@field compress_level? integer 1, the quickest, to 9, the densest; 4 if left out
 ---@field trailing_slash? "strict"|"redirect"|"ignore" what "/a/" gets if only "/a" is a route: a 404, a redirect to "/a", or that route
 ---@field access_log? boolean|string its lines go to this file, "stdout" or "syslog:"; true: to the log of app.set; false or "off": to none
 ---@field access_log_format? string the format of its lines: "combined", "json", or a text with nginx's $variables; without it that of app.set
