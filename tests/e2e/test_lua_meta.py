@@ -114,7 +114,8 @@ class Options(unittest.TestCase):
         limits = re.findall(r"^LIMIT\((\w+), (\w+),", read("http", "limits.def"), re.MULTILINE)
         limits += re.findall(r"^SETTING\((\w+), (\w+),", read("lua", "settings.def"), re.MULTILINE)
         self.assertEqual(sorted(fields("Settings")), sorted([name for name, _ in limits] +
-                                ["access_log", "access_log_format", "base", "broker", "deny_connect", "forwarded", "hsts",
+                                ["access_log", "access_log_format", "base", "broker", "compress",
+                                 "compress_level", "compress_min", "compress_types", "deny_connect", "forwarded", "hsts",
                                  "strip_forwarded", "trailing_slash", "trusted_proxies", "unknown_host"]))
         of_routes = {name for name, scope in limits if scope == "ROUTE"}
         self.assertEqual(of_routes - set(fields("RouteOptions")), set())
