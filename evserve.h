@@ -165,7 +165,9 @@ struct evs_route {
      *                       '{' and '%'. It is compared with the decoded path and is case-sensitive
      *   /users/:id          a parameter: the rest of its segment, at least one byte
      *   /users/:id{int}     a parameter with a type
-     *   /files/a-:name.gz   literal text around a parameter; one parameter per segment
+     *   /files/a-:name.gz   literal text around a parameter
+     *   /files/:name.:ext   several parameters in a segment, with text between them. Each takes what comes before the
+     *                       first place where its text is, at least one byte: in a.tar.gz, ext is tar.gz
      *   /files/ *rest       at the end of a path: everything that follows, including slashes, possibly nothing. Without
      *                       a name, as in "/files/ *", it is called "*"
      *

@@ -259,21 +259,26 @@ static int parse_segment(struct pattern_text *source)
 {
     int rv = append_literal(source);
     uint32_t start = source->used;
-    bool has_param = false;
+    struct route_piece *param = NULL; /* the last one of the segment */
     while (rv == 0 && *source->at != '/' && *source->at != '\0') {
         if (*source->at == '*') {
             return parse_rest(source);
         }
         if (*source->at != ':') {
             rv = append_literal(source);
-        } else if (has_param) {
-            return refuse_pattern(source, "only one parameter per segment (write %%3A for a plain ':')");
+        } else if (param != NULL && param->len == 0) {
+            return refuse_pattern(source,
+                                  "two parameters of a segment need text between them, such as '.' or '-' (write "
+                                  "%%3A for a plain ':')");
         } else {
-            has_param = true;
+            if (param != NULL) {
+                param->kind = PIECE_INNER;
+            }
             rv = parse_param(source);
+            param = &source->pattern->pieces[source->pattern->piece_count - 1];
         }
     }
-    if (rv == 0 && !has_param && is_dot_segment(source->pattern, start, source->used)) {
+    if (rv == 0 && param == NULL && is_dot_segment(source->pattern, start, source->used)) {
         return refuse_pattern(source, "a segment \".\" or \"..\" never matches: dot segments are resolved first");
     }
     return rv;
@@ -304,7 +309,7 @@ uint16_t route_pattern_ints(const struct route_pattern *pattern)
     unsigned ints = 0, name = 0;
     for (unsigned i = 0; i < pattern->piece_count; i++) {
         const struct route_piece *piece = &pattern->pieces[i];
-        ints |= piece->kind == PIECE_TYPED && piece->type->is_int ? 1U << name : 0;
+        ints |= piece->type != NULL && piece->type->is_int ? 1U << name : 0;
         name += piece->kind == PIECE_LITERAL ? 0 : 1;
     }
     return (uint16_t)ints;
@@ -325,19 +330,33 @@ static int type_compare(const struct route_type *a, const struct route_type *b)
     return memcmp(a->bytes, b->bytes, sizeof a->bytes);
 }
 
+/* An inner parameter ranks as the one that it would be at the end of its segment. */
+static enum route_piece_kind rank_of(const struct route_piece *piece)
+{
+    return piece->kind != PIECE_INNER ? piece->kind : piece->type != NULL ? PIECE_TYPED : PIECE_PLAIN;
+}
+
 int route_piece_compare(const struct route_piece *a, const struct route_piece *b)
 {
-    if (a->kind != b->kind) {
-        return a->kind < b->kind ? -1 : 1;
+    enum route_piece_kind rank = rank_of(a);
+    if (rank != rank_of(b)) {
+        return rank < rank_of(b) ? -1 : 1;
     }
-    int order = a->kind == PIECE_TYPED ? type_compare(a->type, b->type) : 0;
+    int order = rank == PIECE_TYPED ? type_compare(a->type, b->type) : 0;
     if (order != 0) {
         return order;
     }
     if (a->len != b->len) {
         return a->len > b->len ? -1 : 1;
     }
-    return memcmp(a->text, b->text, a->len);
+    order = memcmp(a->text, b->text, a->len);
+    return order != 0 ? order : (a->kind == PIECE_INNER) - (b->kind == PIECE_INNER);
+}
+
+uint32_t route_inner_len(const struct route_piece *piece, const char *segment, uint32_t len)
+{
+    const char *found = len <= 1 ? NULL : memmem(segment + 1, len - 1, piece->text, piece->len);
+    return found == NULL ? 0 : (uint32_t)(found - segment);
 }
 
 static bool is_uuid(const char *text, size_t len)

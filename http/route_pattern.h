@@ -10,12 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* In order of precedence. */
+/* Matching asks about those before PIECE_REST most. */
 enum route_piece_kind {
     PIECE_LITERAL, /* these bytes */
-    PIECE_TYPED,   /* one segment of a type */
-    PIECE_PLAIN,   /* one segment */
+    PIECE_TYPED,   /* what is left of a segment, of a type */
+    PIECE_PLAIN,   /* what is left of a segment */
     PIECE_REST,    /* everything */
+    PIECE_INNER,   /* a segment up to the text that follows, perhaps of a type: another parameter comes behind that */
 };
 
 /* What a typed parameter accepts. */
@@ -31,7 +32,7 @@ struct route_piece {
     enum route_piece_kind kind;    /* what text and type mean */
     uint32_t len;                  /* of text */
     const char *text;              /* PIECE_LITERAL: the bytes, decoded; parameters: what follows in the segment */
-    const struct route_type *type; /* of PIECE_TYPED, else NULL */
+    const struct route_type *type; /* of PIECE_TYPED, perhaps of PIECE_INNER, else NULL */
 };
 
 struct route_name {
@@ -61,6 +62,10 @@ uint16_t route_pattern_ints(const struct route_pattern *pattern);
 /* Order of precedence of two pieces that could stand at one place: below 0 if a comes first, 0 if they are the
  * same. A total order, so that the order of registration never decides. */
 int route_piece_compare(const struct route_piece *a, const struct route_piece *b);
+
+/* How many bytes PIECE_INNER's value has in a segment of len bytes: those before the first place where the piece's text
+ * is, at least one. 0 if there is none. */
+uint32_t route_inner_len(const struct route_piece *piece, const char *segment, uint32_t len);
 
 /* Whether a segment of len bytes, at least 1, is a value of the type. */
 bool route_type_accepts(const struct route_type *type, const char *text, size_t len);

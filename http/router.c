@@ -154,6 +154,20 @@ static const struct route_node *walk_literal(struct walk *walk, const struct rou
     return child;
 }
 
+/* Whether a branch that is a rest or an inner parameter fits left bytes with a segment at their beginning, and how many
+ * of them it consumes. */
+static bool consume_special(const struct route_piece *piece, const char *text, uint32_t left, uint32_t segment_len,
+                            uint32_t *consumed)
+{
+    *consumed = left;
+    if (piece->kind == PIECE_REST) {
+        return true;
+    }
+    uint32_t len = route_inner_len(piece, text, segment_len);
+    *consumed = len + piece->len;
+    return len > 0 && (piece->type == NULL || route_type_accepts(piece->type, text, len));
+}
+
 /* Consume the first branch that fits, beginning with branch. Returns it, or NULL. */
 static const struct route_node *walk_branch(struct walk *walk, const struct route_node *branch)
 {
@@ -166,8 +180,12 @@ static const struct route_node *walk_branch(struct walk *walk, const struct rout
     uint32_t segment_len = slash == NULL ? left : (uint32_t)(slash - text);
     for (; branch != NULL; branch = branch->next) {
         const struct route_piece *piece = &branch->piece;
-        uint32_t consumed = piece->kind == PIECE_REST ? left : segment_len;
-        if (piece->kind != PIECE_REST) {
+        uint32_t consumed = segment_len;
+        if (piece->kind >= PIECE_REST) {
+            if (!consume_special(piece, text, left, segment_len, &consumed)) {
+                continue;
+            }
+        } else {
             if (segment_len <= piece->len || memcmp(text + segment_len - piece->len, piece->text, piece->len) != 0) {
                 continue;
             }

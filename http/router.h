@@ -8,7 +8,9 @@
  *                       ':', '*', '{', '%'; UTF-8 may stand as it is. Compared to the decoded path, case-sensitive.
  *   /users/:id          a parameter takes what is left of its segment, at least one byte
  *   /users/:id{int}     a typed parameter, see below
- *   /files/a-:name.gz   literal text before and after it in its segment; one parameter a segment
+ *   /files/a-:name.gz   literal text before and after it in its segment
+ *   /files/:name.:ext   more than one in a segment, with text between them: each takes what comes before the first place
+ *                       where its text is, at least one byte
  *   /files/ *rest       (without the blank) last: all that follows, slashes too, perhaps nothing; a bare * is named "*"
  * Names are [A-Za-z_][A-Za-z0-9_]*, each once a pattern. "/users" and "/users/" are two patterns.
  *
@@ -20,8 +22,8 @@
  * Precedence, decided at the first place where two patterns differ and whatever the order of registration: end of the
  * pattern or literal byte, then typed parameter (the one whose type accepts fewer different characters first, {uuid}
  * before all, of two with as many always the same one), then plain parameter, then rest. Of two parameters of one type,
- * that with the longer text after it comes first. Where a candidate leads nowhere for the path, or
- * lacks the method, matching goes back to the next one.
+ * that with the longer text after it comes first, then, of one text, that at the end of its segment. Where a candidate
+ * leads nowhere for the path, or lacks the method, matching goes back to the next one.
  *
  * Cost: a match enters each node of the tree at most once, because a node is reached at only one position of the path.
  * So going back never multiplies the work, and a match enters only nodes whose way from the root fits the path. If no

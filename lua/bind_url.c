@@ -59,7 +59,7 @@ static void put_value(struct url_writer *writer, const char *pattern, const stru
     if (piece->kind != PIECE_REST && len == 0) {
         raise_value(writer, name, text, "is empty: a parameter needs at least one byte");
     }
-    if (piece->kind == PIECE_TYPED && !route_type_accepts(piece->type, text, len)) {
+    if (piece->type != NULL && !route_type_accepts(piece->type, text, len)) {
         char type[64];
         copy_type(pattern, place, type, sizeof type);
         script_raise(writer->L, "app.url: %s: parameter \"%s\": \"%.80s\" is not of the type %s", writer->route, name,
@@ -124,6 +124,7 @@ static int lua_url_path(lua_State *L)
     unsigned next = 0;
     for (unsigned i = 0; i < pattern.piece_count; i++) {
         const struct route_piece *piece = &pattern.pieces[i];
+        const char *start = writer.path + writer.len;
         if (piece->kind != PIECE_LITERAL) {
             const struct route_name *place = &pattern.names[next];
             lua_pushlstring(L, text + place->offset, place->len);
@@ -132,6 +133,14 @@ static int lua_url_path(lua_State *L)
             lua_pop(L, 2);
         }
         url_put(&writer, piece->text, piece->len);
+        uint32_t put = (uint32_t)(writer.path + writer.len - start);
+        if (piece->kind == PIECE_INNER && route_inner_len(piece, start, put) != put - piece->len) {
+            const struct route_name *place = &pattern.names[next - 1];
+            script_raise(
+                L, "app.url: %s: parameter \"%.*s\": \"%.*s\" contains the text behind it in its segment, \"%.*s\"",
+                writer.route, (int)place->len, text + place->offset, put < 80 ? (int)(put - piece->len) : 80, start,
+                (int)piece->len, piece->text);
+        }
     }
     push_encoded(&writer);
     return 1;

@@ -24,6 +24,26 @@ class RouteLimits(SiteCase):
         self.assertEqual([self.status("/usual", n) for n in (100, 101)], [200, 413])
 
 
+class Segments(SiteCase):
+    SCRIPT = r"""
+    local function show(req) return req.params end
+    app.get("/f/:name.:ext", show)
+    app.get("/f/:name.html", function(req) return { page = req.params.name } end)
+    app.get("/f/:name", function(req) return { all = req.params.name } end)
+    app.get("/v:major{int}.:minor{int}.:patch{int}/x", { numbers = true }, show)
+    """
+
+    def test_several_parameters_in_a_segment(self):
+        for target, want in (("/f/a.txt", {"name": "a", "ext": "txt"}), ("/f/a.tar.gz", {"name": "a", "ext": "tar.gz"}),
+                             ("/f/a.html", {"page": "a"}), ("/f/a.b.html", {"page": "a.b"}), ("/f/a", {"all": "a"}),
+                             ("/f/a.", {"all": "a."}), ("/f/.a", {"all": ".a"}), ("/f/..a", {"name": ".", "ext": "a"}),
+                             ("/v1.22.333/x", {"major": 1, "minor": 22, "patch": 333})):
+            with self.subTest(target):
+                self.assertEqual(self.ask(target).json, want)
+        for target in ("/v1.2/x", "/v1.2./x", "/v1.2.a/x", "/v1.2.3", "/f/"):
+            self.assertEqual(self.ask(target).status, 404, target)
+
+
 class Numbers(SiteCase):
     SCRIPT = r"""
     local function show(req)
@@ -136,6 +156,8 @@ class Names(SiteCase):
     app.get("/set/:x{[a-z}-]+}", { name = "set" }, ok)
     app.get("/caf%C3%A9/ü", { name = "cafe" }, ok)
     app.get("/:team/:id", { name = "two" }, ok)
+    app.get("/v/:a.:b-:c", { name = "inner" }, ok)
+    app.get("/w/:n{int}..:b", { name = "inner.int" }, ok)
     local early = app.url("user", { id = 1 })
     local function url(...)
         local done, text = pcall(app.url, ...)
@@ -165,6 +187,10 @@ class Names(SiteCase):
         nul = function() return url("file", { path = "a\0b" }) end,
         dots = function() return url("two", { team = "..", id = 1 }) end,
         name = function() return url("usr", { id = 7 }) end,
+        inner = function() return url("inner", { a = "x-y", b = "z", c = "1.2-3" }) end,
+        inner_text = function() return url("inner", { a = "x.y", b = "z", c = "1" }) end,
+        inner_type = function() return url("inner.int", { n = "x", b = "z" }) end,
+        inner_overlap = function() return url("inner", { a = ".", b = "z", c = "1" }) end,
         no_table = function() return url("user", 7) end,
         bad_query = function() return url("cafe", {}, { "x" }) end,
     }
@@ -172,6 +198,10 @@ class Names(SiteCase):
     """
 
     CASES = {
+        "inner": "/v/x-y.z-1.2-3",
+        "inner_text": 'app.url: inner: parameter "a": "x.y" contains the text behind it in its segment, "."',
+        "inner_type": 'app.url: inner.int: parameter "n": "x" is not of the type {int}',
+        "inner_overlap": "/v/..z-1",
         "early": "/api/users/1",
         "number": "/api/users/7",
         "large": "/api/users/4503599627370496",

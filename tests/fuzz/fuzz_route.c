@@ -3,6 +3,7 @@
  * patterns were registered, its parameters lie within the path in their order, and allowed methods are told where there
  * are any. In the end no memory is left. */
 
+#include "http/handler.h"
 #include "http/router.h"
 #include "tests/lib/fuzz.h"
 
@@ -54,8 +55,9 @@ struct decided {
 
 static void add(struct router *router, const struct lines *lines, size_t n, struct decided *decided)
 {
+    static const struct handler handler;
     char err[2048] = "";
-    int rv = router_add(router, methods_of(n), lines->text[n], NULL, "fuzz:1", err, sizeof err);
+    int rv = router_add(router, methods_of(n), lines->text[n], &handler, "fuzz:1", err, sizeof err);
     FUZZ_MUST(rv == 0 || rv == -EINVAL || rv == -ENOSPC || rv == -EEXIST);
     FUZZ_MUST(rv == 0 || strncmp(err, "fuzz:1: ", 8) == 0);
     decided->room = decided->room || rv == -ENOSPC;

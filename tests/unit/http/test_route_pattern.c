@@ -61,6 +61,9 @@ static void pattern_is_parsed_into_its_pieces(void **state)
         {"/:a.b/*rest", "L/ P.b L/ R", "a rest"},
         {"/:ab/:a/:abc", "L/ P L/ P L/ P", "ab a abc"},
         {"//:a//*r", "L// P L// R", "a r"},
+        {"/:name.:ext", "L/ I. P", "name ext"},
+        {"/v:a.:b{int}-:c.gz/x", "L/v I. I- P.gz L/x", "a b c"},
+        {"/:a%3A:b{hex}", "L/ I: T", "a b"},
     };
     for (size_t i = 0; i < LEN(cases); i++) {
         struct route_pattern pattern;
@@ -68,9 +71,9 @@ static void pattern_is_parsed_into_its_pieces(void **state)
         char pieces[TEXT_MAX] = "";
         for (unsigned n = 0; n < pattern.piece_count; n++) {
             const struct route_piece *piece = &pattern.pieces[n];
-            assert_true((piece->type != NULL) == (piece->kind == PIECE_TYPED));
+            assert_true(piece->kind == PIECE_INNER || (piece->type != NULL) == (piece->kind == PIECE_TYPED));
             size_t used = strlen(pieces);
-            snprintf(pieces + used, sizeof pieces - used, "%s%c%.*s", n == 0 ? "" : " ", "LTPR"[piece->kind],
+            snprintf(pieces + used, sizeof pieces - used, "%s%c%.*s", n == 0 ? "" : " ", "LTPRI"[piece->kind],
                      (int)piece -> len, piece -> text);
         }
         assert_string_equal(pieces, cases[i].pieces);
@@ -189,9 +192,9 @@ static void bad_pattern_is_refused_with_advice(void **state)
         {"/:1a", "':' must be followed by a name"},
         {"/:{int}", "':' must be followed by a name"},
         {"/a:", "write %3A for a plain ':'"},
-        {"/:a:b", "only one parameter per segment"},
-        {"/:a-:b", "only one parameter per segment"},
-        {"/:a{int}:b", "only one parameter per segment"},
+        {"/:a:b", "two parameters of a segment need text between them"},
+        {"/:a-:b:c", "two parameters of a segment need text between them"},
+        {"/:a{int}:b", "two parameters of a segment need text between them"},
         {"/:a/:b/:a", "two parameters are called \"a\""},
         {"/:a/*a", "two parameters are called \"a\""},
         {"/a*", "must be the whole last segment"},
