@@ -905,6 +905,12 @@ struct evserve_config {
     /* Request bodies with a Content-Encoding that each thread decodes at a time; requests with further ones get 503.
      * Default 1000. */
     uint64_t decode_streams;
+
+    /* Files in memory that the script finds in place of those on disk, by their paths relative to the working
+     * directory: script itself, what it gets with require, dofile, loadfile, app.template and app.worker, and the
+     * directories of app.static. io.open and other functions of Lua, app.file, and files of passwords and certificates
+     * read the disk. A NULL path ends the array; at most 65534. */
+    const struct evs_asset *script_files;
 };
 
 /* A listening socket that one program hands over to another. */

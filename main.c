@@ -5,9 +5,11 @@
  * core/program/. */
 
 #include "core/log.h"
+#include "core/program/archive.h"
 #include "core/program/command_line.h"
 #include "core/program/fd_store.h"
 #include "core/program/log_stream.h"
+#include "core/program/pack_request.h"
 #include "core/program/program_config.h"
 #include "core/program/program_log.h"
 #include "core/program/reload_request.h"
@@ -81,6 +83,7 @@ static struct {
     sem_t signs;                  /* one for each, and for the end of the server */
     int64_t pulse_ms;             /* of SIGALRM, 0 for never; while an upgrade is under way, UPGRADE_LOOK_MS */
     struct upgraded upgraded;     /* from the program whose place we take */
+    struct archive archive;       /* files that the program has inside */
     struct succession succession; /* to the program that is to take our place */
 } control = {.notifier = {.fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER}, .succession = {.pid_file.fd = -1}};
 
@@ -469,11 +472,27 @@ static int run(const struct command_line *options, struct host *host, char *err,
     return status;
 }
 
+/* What this program has inside, which stays mapped until the process ends. Returns 0, or -errno with a text in err. */
+static int open_archive(struct command_line *options, char err[EVSERVE_ERROR_MAX])
+{
+    int rv = archive_open(&control.archive, "/proc/self/exe", err, EVSERVE_ERROR_MAX);
+    if (rv == 0) {
+        options->packed_script = control.archive.script;
+        options->script_files = control.archive.files;
+    }
+    return rv == -ENOENT ? 0 : rv;
+}
+
 int main(int argc, char **argv)
 {
     start_fds_open();
     start_signals();
     struct command_line options = {0};
+    char err[EVSERVE_ERROR_MAX] = "";
+    if (open_archive(&options, err) < 0) {
+        fprintf(stderr, "evserve: %s\n", err);
+        return EXIT_FAILURE;
+    }
     int status = command_line_read(argc, argv, &options);
     if (status >= 0) {
         return status;
@@ -489,7 +508,9 @@ int main(int argc, char **argv)
     if (options.upgrade != NULL) {
         return upgrade_request(options.upgrade);
     }
-    char err[EVSERVE_ERROR_MAX] = "";
+    if (options.pack) {
+        return pack_request(&options);
+    }
     if (upgraded_take(&control.upgraded, &options, err, sizeof err) < 0) {
         fprintf(stderr, "evserve: %s\n", err);
         upgraded_say_failed(&control.upgraded, err);

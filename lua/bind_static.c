@@ -8,6 +8,7 @@
 
 #include "lua/bind_static.h"
 
+#include "core/packed.h"
 #include "http/limits.h"
 #include "http/static_mounts.h"
 #include "http/vhost.h"
@@ -213,8 +214,15 @@ static int mount(lua_State *L, struct static_mounts *mounts, const struct readin
 {
     const char *prefix = lua_tostring(L, 1);
     const struct static_options *options = &reading->options;
+    size_t packed_count, skip;
     if (!lua_istable(L, 2)) {
-        return static_mounts_add(mounts, prefix, lua_tostring(L, 2), options, err, errlen);
+        const char *directory = lua_tostring(L, 2);
+        const struct packed_file *packed = packed_below(script_of(L)->packed, directory, &packed_count, &skip);
+        if (packed != NULL) {
+            const struct asset *files = static_packed_read(L, packed, packed_count, skip);
+            return static_mounts_add_assets(mounts, prefix, files, packed_count, false, options, err, errlen);
+        }
+        return static_mounts_add(mounts, prefix, directory, options, err, errlen);
     }
     size_t count;
     const struct asset *files = static_texts_read(L, 2, reading->what, &count);

@@ -35,6 +35,9 @@ enum {
 /* Whether the file can be opened; one that cannot be read is there, too, and the error about it says why. */
 static bool is_module_there(const struct script *script, const char *path)
 {
+    if (script_has_packed(script, path)) {
+        return true;
+    }
     int fd = sys_open(sys_base(script->base_fd), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd >= 0) {
         sys_close(fd);
@@ -156,7 +159,7 @@ static int worker_open(lua_State *L)
         .threads = threads,
         .queue = queue,
     };
-    if (script->on_file != NULL) {
+    if (script->on_file != NULL && !script_has_packed(script, worker->path)) {
         script->on_file(script->on_file_arg, worker->path, SCRIPT_FILE_CODE);
     }
     int rv = worker_pool_get(&plan, &worker->pool, err, sizeof err);

@@ -7,6 +7,7 @@
 
 #include "core/file_text.h"
 #include "core/log.h"
+#include "core/packed.h"
 #include "core/sys.h"
 #include "lua/call.h"
 #include "lua/scratch.h"
@@ -78,6 +79,23 @@ int folders_each(struct script *script, int (*fn)(void *arg, const char *folder)
     return rv < 0 ? rv : call.rv;
 }
 
+/* Files in memory. */
+
+bool script_has_packed(const struct script *script, const char *path)
+{
+    return packed_find(script->packed, path) != NULL;
+}
+
+int script_read_file(const struct script *script, const char *path, struct write_buffer *text)
+{
+    const struct packed_file *file = packed_find(script->packed, path);
+    if (file == NULL) {
+        return file_text_read(text, script->base_fd, path, SCRIPT_BYTES_MAX);
+    }
+    return file->len > SCRIPT_BYTES_MAX ? -EFBIG
+                                        : write_buffer_append(text, file->content, file->len, SCRIPT_BYTES_MAX);
+}
+
 /* Why not. */
 
 const char *script_open_error(const char *path, int error)
@@ -92,6 +110,9 @@ const char *script_open_error(const char *path, int error)
 /* Returns 0 or -errno. Does not wait for the writer of a pipe. */
 static int try_open(lua_State *L, const char *path)
 {
+    if (script_has_packed(script_of(L), path)) {
+        return 0;
+    }
     int fd = sys_open(sys_base(script_of(L)->base_fd), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     return fd < 0 ? fd : sys_close(fd);
 }
@@ -123,7 +144,7 @@ static int lua_read_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     struct write_buffer *text = script_lend_scratch(L, "loadfile");
-    int rv = file_text_read(text, script_of(L)->base_fd, path, SCRIPT_BYTES_MAX);
+    int rv = script_read_file(script_of(L), path, text);
     if (rv < 0) {
         script_return_scratch(L);
         lua_pushnil(L);
@@ -146,7 +167,7 @@ static int lua_note_file(lua_State *L)
     const char *path = luaL_checkstring(L, 1);
     int what = luaL_checkoption(L, 2, NULL, names);
     bool is_late = script->has_started && (what == 1 || what == 2);
-    if (script->on_file != NULL && !is_late) {
+    if (script->on_file != NULL && !is_late && !script_has_packed(script, path)) {
         script->on_file(script->on_file_arg, path, meanings[what]);
     }
     return 0;

@@ -8,7 +8,6 @@
 
 #include "lua/script.h"
 
-#include "core/file_text.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/reactor.h"
@@ -190,7 +189,7 @@ static bool is_pem_text(const char *text, size_t len)
 static int run_script(struct script *script, const struct script_host *host, char *err, size_t errlen)
 {
     struct write_buffer *file = script_lend_scratch(script->L, "the script");
-    int rv = host->text != NULL ? 0 : file_text_read(file, script->base_fd, script_path(script), SCRIPT_BYTES_MAX);
+    int rv = host->text != NULL ? 0 : script_read_file(script, script_path(script), file);
     if (rv < 0) {
         script_return_scratch(script->L);
         return error_text(err, errlen, rv, "cannot open %s: %s", script_path(script),
@@ -261,6 +260,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     made->site = site;
     made->log = log;
     made->base_fd = host->base_fd;
+    made->packed = host->packed;
     made->metrics = host->metrics;
     made->thread = host->thread;
     made->jobs = host->jobs;
@@ -287,7 +287,7 @@ int script_open(struct script **script, const char *path, struct site *site, str
     if (rv == 0 && host->init != NULL) {
         rv = script_protect(made, call_init, &host, err, errlen);
     }
-    if (rv == 0 && host->on_file != NULL && host->text == NULL) {
+    if (rv == 0 && host->on_file != NULL && host->text == NULL && !script_has_packed(made, path)) {
         host->on_file(host->on_file_arg, path, SCRIPT_FILE_CODE);
     }
     rv = rv < 0 ? rv : run_script(made, host, err, errlen);

@@ -33,6 +33,7 @@ struct auth_call;
 struct job_pools;
 struct password_desk;
 struct outbound;
+struct packed;
 struct log;
 struct lua_route;
 struct script;
@@ -168,6 +169,7 @@ struct script {
     const struct script *worker_of; /* and the script that it is for, while it is made */
     const struct server *server;    /* who answers app.stats(); NULL before script_start() */
     char *chunk_name;               /* "@scripts/site.lua" */
+    const struct packed *packed;    /* borrowed: files in memory that come before those on disk; may be NULL */
     int base_fd;                    /* where that and other relative paths start: see sys_base() */
     enum script_phase phase;
     bool is_stopping;                     /* the "stopping" functions were called */

@@ -6,6 +6,7 @@
 
 #include "lua/static_texts.h"
 
+#include "core/packed.h"
 #include "lua/script_error.h"
 
 #include <string.h>
@@ -96,5 +97,21 @@ const struct asset *static_texts_read(lua_State *L, int index, const char *what,
         n++;
     }
     *count = n;
+    return assets;
+}
+
+const struct asset *static_packed_read(lua_State *L, const struct packed_file *files, size_t count, size_t skip)
+{
+    struct asset *assets = lua_newuserdata(L, count * sizeof *assets);
+    for (size_t i = 0; i < count; i++) {
+        assets[i] = (struct asset){
+            .path = files[i].path + skip,
+            .content = files[i].content,
+            .len = files[i].len,
+            .type = files[i].type,
+            .etag = files[i].etag,
+            .modified_s = files[i].modified_s,
+        };
+    }
     return assets;
 }

@@ -142,11 +142,11 @@ static int build_worker_state(lua_State *L)
 static void push_module(lua_State *L)
 {
     struct script *state = script_of(L);
-    if (file_text_is_passing(state->base_fd, script_path(state))) {
+    if (!script_has_packed(state, script_path(state)) && file_text_is_passing(state->base_fd, script_path(state))) {
         luaL_error(L, "it is a pipe, a terminal or a socket; a module is read by each thread, so it must be a file");
     }
     struct write_buffer *file = script_lend_scratch(L, "the module");
-    int rv = file_text_read(file, state->base_fd, script_path(state), SCRIPT_BYTES_MAX);
+    int rv = script_read_file(state, script_path(state), file);
     if (rv < 0) {
         script_return_scratch(L);
         luaL_error(L, "cannot open it: %s", script_open_error(script_path(state), rv));
@@ -244,6 +244,7 @@ int worker_state_open(struct script **state, const struct worker_module *module,
     made->worker_of = script;
     made->log = script->log;
     made->base_fd = script->base_fd;
+    made->packed = script->packed;
     made->load = script->load;
     bind_store_init(made, script->store_scope.stores);
     made->on_file = script->on_file;

@@ -31,6 +31,7 @@ static const char usage[] =
     "       evserve --reload PATH | --upgrade PATH\n"
     "       evserve --check | --routes [SITE.lua]\n"
     "       evserve --test TESTS.lua [--only TEXT] SITE.lua\n"
+    "       evserve --pack SITE.lua [PATH]... -o FILE\n"
     "       evserve --request REQ [--header LINE]... [--body TEXT] [--timeout S] [SITE.lua]\n"
     "\n"
     "Serve a directory, or the routes of a Lua script, over HTTP/1.1.\n"
@@ -85,6 +86,8 @@ static const char usage[] =
     "                 hand its sockets over; wait until the new one serves. No client is turned away. SIGUSR2 does\n"
     "                 the same\n"
     "  --check        load everything, print the configuration or the error, and exit\n"
+    "  --pack         write a program, FILE of -o, that is this one with the script and these files and folders inside,\n"
+    "                 and serves them without the disk: evserve --pack site.lua lib public -o board\n"
     "  --routes       print the route table (methods, path, name and place of each route), and exit\n"
     "  --request REQ  process one request, such as \"GET /users/7\", without listening: print the response (head and\n"
     "                 content), and exit. The exit status is 0 if the response status is below 400, else 1\n"
@@ -353,6 +356,8 @@ static const struct option_row rows[] = {
     {"reload", OPTION_TEXT, offsetof(struct command_line, reload), NULL},
     {"upgrade", OPTION_TEXT, offsetof(struct command_line, upgrade), NULL},
     {"check", OPTION_FLAG, offsetof(struct command_line, check), NULL},
+    {"pack", OPTION_FLAG, offsetof(struct command_line, pack), NULL},
+    {"o", OPTION_TEXT, offsetof(struct command_line, output), NULL},
     {"routes", OPTION_FLAG, offsetof(struct command_line, routes), NULL},
     {"request", OPTION_TEXT, offsetof(struct command_line, request), NULL},
     {"header", OPTION_VALUE, 0, add_request_header},
@@ -397,13 +402,21 @@ static int check_options(const struct command_line *options)
     bool has_details = options->header_count > 0 || options->body != NULL || options->timeout_s != 0;
     bool is_trial = options->request != NULL || options->test != NULL;
     if (options->check + options->routes + (options->request != NULL) + (options->test != NULL) +
-            (options->reload != NULL) + (options->upgrade != NULL) >
+            (options->reload != NULL) + (options->upgrade != NULL) + options->pack >
         1) {
-        return usage_error("--check, --routes, --request, --test, --reload and --upgrade exclude each other");
+        return usage_error("--check, --routes, --request, --test, --reload, --upgrade and --pack exclude each other");
     }
-    if (options->supervise && (options->check || options->routes || is_trial || options->upgrade != NULL)) {
+    if (options->pack && (options->output == NULL || options->output[0] == '\0' || options->script == NULL ||
+                          strcmp(options->script, "/dev/stdin") == 0)) {
+        return usage_error("--pack needs a script and the file to write: evserve --pack site.lua public -o board");
+    }
+    if (!options->pack && options->output != NULL) {
+        return usage_error("-o requires --pack");
+    }
+    if (options->supervise &&
+        (options->check || options->routes || is_trial || options->upgrade != NULL || options->pack)) {
         return usage_error("--supervise is for serving, so it cannot be combined with --check, --routes, --request, "
-                           "--test or --upgrade");
+                           "--test, --upgrade or --pack");
     }
     if (options->supervise && options->script != NULL && file_text_is_passing(0, options->script)) {
         return usage_error("--supervise needs a script that can be read again, not one from a pipe");
@@ -447,7 +460,19 @@ int command_line_read(int argc, char **argv, struct command_line *options)
         fputs(usage, stdout);
         return EXIT_SUCCESS;
     }
-    if (argc - next > 1) {
+    int scripts = argc - next;
+    if (options->pack && scripts > 1) {
+        options->pack_paths = argv + next + 1;
+        options->pack_count = (unsigned)(scripts - 1);
+        scripts = 1;
+    }
+    if (options->packed_script != NULL && scripts > 0 && !options->pack) {
+        snprintf(text, sizeof text,
+                 "this program has its script inside, %.80s, so it takes no other, but \"%.80s\" is there",
+                 options->packed_script, argv[next]);
+        return usage_error(text);
+    }
+    if (scripts > 1) {
         snprintf(text, sizeof text, "only one script is allowed, but \"%.80s\" follows \"%.80s\"", argv[next + 1],
                  argv[next]);
         return usage_error(text);
@@ -458,6 +483,11 @@ int command_line_read(int argc, char **argv, struct command_line *options)
         return usage_error(text);
     }
     options->script = argv[next] != NULL && strcmp(argv[next], "-") == 0 ? "/dev/stdin" : argv[next];
+    if (!options->pack && options->reload == NULL && options->upgrade == NULL && options->packed_script != NULL) {
+        options->script = options->packed_script;
+    } else {
+        options->script_files = NULL;
+    }
     if (options->script == NULL && options->root == NULL) {
         options->root = "public";
     }

@@ -18,6 +18,8 @@ enum {
     TLS_DEV_TEXT_MAX = 4096, /* all names of --tls-dev, with commas between them */
 };
 
+struct evs_asset;
+
 /* The strings are borrowed from argv. */
 struct command_line {
     char listen[LISTEN_TEXT_MAX]; /* all --listen addresses, or systemd's sockets, separated by commas */
@@ -53,6 +55,12 @@ struct command_line {
     bool supervise;
     uint64_t reload_timeout_ms; /* of a script; 0 when it was not given */
     bool check;
+    bool pack;               /* write a program with the script inside: */
+    const char *output;      /* to this file; NULL when it was not given */
+    char *const *pack_paths; /* files and folders beside the script, pack_count of them; in argv */
+    unsigned pack_count;
+    const char *packed_script;            /* set by the caller: the script that this program has inside, or NULL */
+    const struct evs_asset *script_files; /* likewise: all files that it has inside, or NULL */
     bool routes;
     const char *request;                      /* "GET /users/7", or NULL */
     const char *headers[REQUEST_HEADERS_MAX]; /* field lines of the request, header_count of them */
@@ -67,7 +75,7 @@ struct command_line {
     bool help;
 };
 
-/* Read argv into a struct of zeros. --version and --help are printed here, and mistakes go to standard error. Returns
+/* Read argv into a struct of zeros but for what the caller sets. --version and --help are printed here, and mistakes go to standard error. Returns
  * -1 to go on, or the exit status. */
 int command_line_read(int argc, char **argv, struct command_line *options);
 

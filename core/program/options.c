@@ -36,7 +36,8 @@ static int complain_of_name(const struct option_row *rows, size_t count, const c
 static int complain(const struct option_row *rows, size_t count, int verdict, const char *argument, char *err)
 {
     if (optopt > 0 && optopt < FIRST) { /* it may be one letter of several */
-        return error_text(err, OPTION_ERROR_MAX, -EINVAL, "unknown option -%c", optopt);
+        return error_text(err, OPTION_ERROR_MAX, -EINVAL, verdict == ':' ? "-%c needs a value" : "unknown option -%c",
+                          optopt);
     }
     if (optopt > 0) {
         return error_text(err, OPTION_ERROR_MAX, -EINVAL, "%.200s %s", argument,
@@ -59,6 +60,22 @@ static bool set_option(const struct option_row *row, void *options, const char *
     return true;
 }
 
+static bool is_letter(const struct option_row *row)
+{
+    return row->name[1] == '\0';
+}
+
+/* The number of the row of a letter; what is not one stays as it is. */
+static int find_letter(const struct option_row *rows, size_t count, int found)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (is_letter(&rows[i]) && rows[i].name[0] == found) {
+            return FIRST + (int)i;
+        }
+    }
+    return found;
+}
+
 int options_read(const struct option_row *rows, size_t count, int argc, char **argv, void *options, char *err)
 {
     static const int arguments[] = {
@@ -66,12 +83,20 @@ int options_read(const struct option_row *rows, size_t count, int argc, char **a
         [OPTION_VALUE] = required_argument, [OPTION_MAYBE] = optional_argument,
     };
     struct option table[OPTIONS_MAX + 1] = {{0}};
+    char letters[2 * OPTIONS_MAX + 2] = ":";
+    size_t names = 0, used = 1;
     for (size_t i = 0; i < count && i < OPTIONS_MAX; i++) {
-        table[i] = (struct option){rows[i].name, arguments[rows[i].kind], NULL, FIRST + (int)i};
+        if (is_letter(&rows[i])) {
+            letters[used++] = rows[i].name[0];
+            letters[used++] = ':';
+        } else {
+            table[names++] = (struct option){rows[i].name, arguments[rows[i].kind], NULL, FIRST + (int)i};
+        }
     }
     int found;
     optind = 0; /* begin anew (getopt(3)) */
-    while ((found = getopt_long(argc, argv, ":", table, NULL)) != -1) {
+    while ((found = getopt_long(argc, argv, letters, table, NULL)) != -1) {
+        found = find_letter(rows, count, found);
         if (found < FIRST) {
             return complain(rows, count, found, argv[optind - 1], err);
         }

@@ -21,7 +21,7 @@ enum {
 };
 
 struct option_row {
-    const char *name; /* without the "--" */
+    const char *name; /* without the "--"; a single letter is "-o FILE", with OPTION_TEXT */
     enum option_kind kind;
     size_t offset; /* in the program's options, for a row without set() */
     /* Returns whether the value is valid; if not, with a text in err, of OPTION_ERROR_MAX bytes, that names the

@@ -26,6 +26,7 @@ void program_config_fill(struct evserve_config *config, struct evs_certificate c
                                                : options->listen,
         .root = options->root,
         .script = options->script,
+        .script_files = options->script_files,
         .reactors = options->reactors,
         .log_level = options->log_level,
         .sandbox = options->sandbox,

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/outbound.h"
+#include "core/packed.h"
 #include "core/stores.h"
 #include "core/sys.h"
 #include "core/tls_context.h"
@@ -141,6 +142,7 @@ void plan_done(struct plan *plan)
     hub_destroy(plan->hub);
     destinations_destroy(plan->allowed);
     tls_plan_done(&plan->certificates);
+    packed_destroy(plan->packed);
     evs_config_drop(&plan->config);
 }
 
@@ -162,17 +164,46 @@ uint64_t plan_share_memory(uint64_t limit_bytes, unsigned reactors)
     return each >= LUA_MEMORY_MOST_MIB ? 0 : (each < LUA_MEMORY_LEAST_MIB ? LUA_MEMORY_LEAST_MIB : each) * MIB;
 }
 
+/* Make the set of config.script_files. */
+static int pack_files(struct plan *plan, char *err, size_t errlen)
+{
+    const struct evs_asset *list = plan->config.script_files;
+    char why[512];
+    size_t count = 0;
+    while (list != NULL && list[count].path != NULL) {
+        count++;
+    }
+    if (count == 0) {
+        return 0;
+    }
+    struct packed_file *files = mem_alloc(count * sizeof *files);
+    if (files == NULL) {
+        return error_text(err, errlen, -ENOMEM, "evserve_config.script_files: %s", errno_text(ENOMEM));
+    }
+    for (size_t i = 0; i < count; i++) {
+        files[i] = (struct packed_file){list[i].path, list[i].content, list[i].len,
+                                        list[i].type, list[i].etag,    list[i].modified};
+    }
+    int rv = packed_create(&plan->packed, files, count, why, sizeof why);
+    mem_free(files);
+    return rv < 0 ? error_text(err, errlen, rv, "evserve_config.script_files: %s", why) : 0;
+}
+
 int plan_read_script(struct plan *plan, char *err, size_t errlen)
 {
     const char *path = plan->config.script;
+    int rv = pack_files(plan, err, errlen);
+    if (rv < 0) {
+        return rv;
+    }
     if (path != NULL && plan->config.lua_memory == 0) {
         plan->lua_memory_bytes = choose_lua_memory(plan->config.reactors);
     }
-    if (path == NULL || !file_text_is_passing(plan->base_fd, path)) {
+    if (path == NULL || packed_find(plan->packed, path) != NULL || !file_text_is_passing(plan->base_fd, path)) {
         return 0;
     }
     plan->is_piped = true;
-    int rv = file_text_read(&plan->script_text, plan->base_fd, path, SCRIPT_BYTES_MAX);
+    rv = file_text_read(&plan->script_text, plan->base_fd, path, SCRIPT_BYTES_MAX);
     if (rv < 0) {
         return error_text(err, errlen, rv, "cannot read %s: %s", path, errno_text(-rv));
     }
@@ -237,6 +268,7 @@ int plan_make_offer(struct plan *plan, struct outbound *outbound, struct topics 
         .host.load = load,
         .host.text = plan->is_piped ? write_buffer_data(&plan->script_text) : NULL,
         .host.text_len = write_buffer_len(&plan->script_text),
+        .host.packed = plan->packed,
         .host.base_fd = plan->base_fd,
         .host.on_file = note_file,
         .host.on_file_arg = plan,

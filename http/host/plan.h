@@ -23,6 +23,7 @@ struct job_pools;
 struct log;
 struct offer;
 struct outbound;
+struct packed;
 struct script_kind;
 struct script_load;
 struct stores;
@@ -36,6 +37,7 @@ struct plan {
     struct file_stamps files; /* the files of the script, and what it reads at its start */
     struct write_buffer script_text; /* the script, of is_piped */
     uint64_t lua_memory_bytes;       /* default of lua_memory, by the limit of the cgroup; 0: lua's own */
+    struct packed *packed;           /* config.script_files, which come before files on disk; may be NULL; owned */
     bool is_piped;                   /* it came through a pipe, so it cannot be read again */
     struct tls_plan certificates;    /* those of config, and its settings */
     struct tls_keeper tls;           /* the certificates in use */

@@ -19,6 +19,7 @@ struct log;
 struct lua_State;
 struct metrics_own;
 struct outbound;
+struct packed;
 struct reactor;
 struct script; /* an open script; only its own kind knows what is in it */
 struct server;
@@ -68,6 +69,7 @@ struct script_host {
     unsigned thread;                /* number of the reactor's, for them */
     struct outbound *outbound;      /* borrowed: of the reactor; NULL: the script reaches no other servers */
     struct job_pools *jobs;         /* borrowed: of the server; NULL: the script has no workers */
+    const struct packed *packed;    /* borrowed: files in memory that come before those on disk; may be NULL */
     int base_fd; /* borrowed: where relative paths of the script and its modules start, see sys_base() */
 };
 

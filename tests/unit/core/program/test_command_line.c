@@ -22,9 +22,11 @@ static char complaint[512]; /* what the last read() wrote to standard error */
 static int read_line(const char *text, struct command_line *options)
 {
     static char line[8192];
-    char *argv[ARGUMENTS_MAX + 1] = {"evserve"};
+    static char *argv[ARGUMENTS_MAX + 1]; /* pack_paths leads into it */
     int argc = 1;
     int pipe_fds[2];
+    memset(argv, 0, sizeof argv);
+    argv[0] = "evserve";
     snprintf(line, sizeof line, "%s", text);
     for (char *at = strtok(line, " "); at != NULL && argc < ARGUMENTS_MAX; at = strtok(NULL, " ")) {
         argv[argc++] = at;
@@ -57,6 +59,29 @@ static void without_options_it_is_the_folder_public(void **state)
     assert_string_equal(options.script, "site.lua");
     assert_int_equal(read_line("-", &options), -1);
     assert_string_equal(options.script, "/dev/stdin");
+}
+
+static void packing_takes_a_script_paths_and_an_output(void **state)
+{
+    (void)state;
+    struct command_line options;
+    assert_int_equal(read_line("--pack site.lua -o board public lib", &options), -1);
+    assert_true(options.pack);
+    assert_string_equal(options.script, "site.lua");
+    assert_string_equal(options.output, "board");
+    assert_int_equal(options.pack_count, 2);
+    assert_string_equal(options.pack_paths[0], "public");
+    assert_string_equal(options.pack_paths[1], "lib");
+    assert_int_equal(read_line("--pack site.lua", &options), EXIT_USAGE);
+    assert_non_null(strstr(complaint, "--pack needs a script and the file to write"));
+    assert_int_equal(read_line("--pack -o x", &options), EXIT_USAGE);
+    assert_int_equal(read_line("--pack - -o x", &options), EXIT_USAGE);
+    assert_int_equal(read_line("-o x site.lua", &options), EXIT_USAGE);
+    assert_non_null(strstr(complaint, "-o requires --pack"));
+    assert_int_equal(read_line("--pack site.lua -o", &options), EXIT_USAGE);
+    assert_non_null(strstr(complaint, "-o needs a value"));
+    assert_int_equal(read_line("--pack --check site.lua -o x", &options), EXIT_USAGE);
+    assert_non_null(strstr(complaint, "exclude each other"));
 }
 
 static void slow_is_a_time(void **state)
@@ -214,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_options_it_is_the_folder_public),
+        cmocka_unit_test(packing_takes_a_script_paths_and_an_output),
         cmocka_unit_test(slow_is_a_time),
         cmocka_unit_test(options_that_are_repeated_become_lists),
         cmocka_unit_test(access_log_is_checked_as_far_as_it_can_be_without_opening_it),
