@@ -106,21 +106,22 @@ local function tell(inner)
         if core.is_watched() then -- its handler was stopped, and this is the refusal
             return own_response(inner(req))
         end
-        local began, made = app.now(), nil
-        app.defer(function()
-            local status, bytes, why = core.ended()
-            local outcome = { status = status, bytes = bytes, seconds = app.now() - began }
-            outcome.error = why or failures[req] or made and made.error
-            for _, fn in ipairs(answered) do
+        local began, made, outcome = app.now(), nil, nil
+        for _, fn in ipairs(answered) do -- each deferred by itself: one that fails does not stop the next
+            app.defer(function()
+                if not outcome then
+                    local status, bytes, why = core.ended()
+                    outcome = { status = status, bytes = bytes, seconds = app.now() - began }
+                    outcome.error = why or failures[req] or made and made.error
+                end
                 fn(req, outcome)
-            end
-        end)
+            end)
+        end
         core.watch_request()
         made = own_response(inner(req))
         return made
     end
 end
-
 
 -- Refusals.
 

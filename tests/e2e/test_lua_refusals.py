@@ -162,6 +162,7 @@ class Events(SiteCase):
     group.get("/asked", function() error("asked", 0) end)
     app.on("not_allowed", function(req) return "no " .. req.method .. " here\n" end)
     app.on("error", function(req, err) if err:find("asked") then return 502, "sorry: " .. err end end)
+    app.on("answered", function(req) if req.path == "/raise" then error("a listener failed", 0) end end)
     app.on("answered", function(req, outcome)
         app.log("info", "answered:", req.method, req.path, outcome.status, outcome.bytes > 100, outcome.seconds < 5,
             outcome.error or "-")
@@ -198,6 +199,7 @@ class Events(SiteCase):
                 self.assertEqual(target, "/stream")  # is cut
             self.check_line("GET", target, status, error)
         self.assertEqual(self.log_count("answered: GET /loop "), 1)
+        self.wait_for_log("a listener failed")  # and the next one was called
         self.ask("/files/a.txt")
         self.assertEqual(self.log_count("answered: GET /files/a.txt "), 0)
 
