@@ -1,4 +1,5 @@
-/* Routes come before static files, and a path as it was sent before the same path with or without a slash at its end.
+/* Routes come before static files, except those that end in a rest (struct route.after_files): files that exist come
+ * before them. A path as it was sent comes before the same path with or without a slash at its end.
  *
  * Happy path: one router_match(). A request that nothing matches gets its response here; that is not a failure.
  * Failure mode: without memory for a redirect, the response is 503. */
