@@ -32,7 +32,7 @@ struct file_range {
 };
 
 /* Content that does not exist yet: struct continuation makes it when the queue is short, once in a turn. */
-struct made {
+struct made_content {
     bool has_run; /* in this turn */
 };
 
@@ -55,7 +55,7 @@ struct source {
     union {
         struct borrowed borrowed; /* of SOURCE_BORROWED */
         struct file_range file;   /* of SOURCE_FILE */
-        struct made made;         /* of SOURCE_MADE */
+        struct made_content made; /* of SOURCE_MADE */
     };
 };
 
