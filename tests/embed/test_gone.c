@@ -190,9 +190,9 @@ static void flag_that_does_not_exist_is_refused(void **state)
 {
     (void)state;
     static const struct evs_route routes[] = {
-        {.route = "GET /", .serve = serve, .flags = EVS_HALF_CLOSE | EVS_STREAM_BODY | 64}, {.route = NULL}};
+        {.route = "GET /", .serve = serve, .flags = EVS_HALF_CLOSE | EVS_STREAM_BODY | 128}, {.route = NULL}};
     host.config.routes = routes;
-    host_must_not_start("evserve_config.routes[0]: \"GET /\" has flags that do not exist: 0x43");
+    host_must_not_start("evserve_config.routes[0]: \"GET /\" has flags that do not exist: 0x83");
 }
 
 /* Handlers that are late. */

@@ -62,6 +62,7 @@ static void begin(struct proxy_options options)
         options.upstream_count = 1;
     }
     assert_int_equal(proxy_create(&proxy, &options, &outbound, err, sizeof err), 0);
+    proxy_handler(proxy)->before_files = true; /* the scene has a mount with the same prefix */
     assert_int_equal(router_add(scene.site->default_host.router, METHODS_ALL, "/*rest", proxy_handler(proxy), "test",
                                 err, sizeof err),
                      0);
