@@ -5,11 +5,12 @@
 
 struct exchange;
 
-/* Find what responds to exchange, whose path is normalised: challenges (acme.h) and
- * listeners that redirect (https_redirect.h) first, the rules of the site (rules/rules.h), the host's before(), then a
- * route, then the static files. Sets handler, match and limits. A rule may hold the exchange: exchange->hold. If
- * nothing matches, this function responds itself: 404, 405 with Allow (RFC 9110 section 15.5.6), to OPTIONS (section
- * 9.3.7), or with a redirect to the path with or without its final slash (site.h). */
+/* Find what responds to exchange, whose path is normalised: challenges (acme.h) and listeners that redirect
+ * (https_redirect.h) first, the rules of the site (rules/rules.h), the host's before(), then a route, then the static
+ * files; files that exist come before some routes that end in a rest (struct route.after_files). Sets handler, match and
+ * limits. A rule may hold the exchange: exchange->hold. If nothing matches, the host's handler for refusals responds
+ * (refusal.h), or else this function: 404, 405 with Allow (RFC 9110 section 15.5.6), to OPTIONS (section 9.3.7), or with
+ * a redirect to the path with or without its final slash (site.h). */
 void dispatch_request(struct exchange *exchange);
 
 /* For the rule that holds exchange: go on with the kinds of rules after it, before() and the routes. Nothing of that

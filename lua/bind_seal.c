@@ -88,7 +88,10 @@ static void read_seal_terms(lua_State *L, const char *what, struct seal_terms *t
     }
     lua_pushnil(L);
     while (lua_next(L, 2) != 0) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            script_raise(L, "%s: an option without a name: write { secret = ... }", what);
+        }
+        const char *name = lua_tostring(L, -2);
         if (strcmp(name, "secret") == 0) {
             read_secret(L, what, terms);
         } else if (strcmp(name, "purpose") == 0) {

@@ -73,7 +73,8 @@ app.get("/badly", function()
              call("seal", "x", { secret = S, purpose = ("p"):rep(256) }), call("seal", "x", { secret = S, purpose = 1 }),
              call("open", "x", { secret = S, max_age = 3600 }), call("open", "x", { secret = S, max_age = "1" }),
              call("open", "x", { secret = S, max_age = "0s" }), call("open", "x", { secrets = S }),
-             call("seal", ("x"):rep(65537), { secret = S }), call("open", {}, { secret = S }) }
+             call("seal", ("x"):rep(65537), { secret = S }), call("open", {}, { secret = S }),
+             call("seal", "x", { S }) }
 end)
 app.post("/worker", function(req) return { worker.all(req.body) } end)
 app.get("/fast", { jit = true }, function()
@@ -191,7 +192,8 @@ class Crypto(SiteCase):
                     "app.open: max_age: it must be at least a millisecond; leave it out if there is no limit",
                     'app.open: unknown option "secrets": there are max_age, purpose, secret',
                     "app.seal: the text has 65537 bytes, and this may be at most 65536",
-                    "app.open: a string expected, got table"]
+                    "app.open: a string expected, got table",
+                    "app.seal: an option without a name: write { secret = ... }"]
         for (ok, text, _), error in zip(self.ask("/badly").json, expected, strict=True):
             self.assertFalse(ok)
             if error is not None:
