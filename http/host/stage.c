@@ -28,7 +28,7 @@ struct stage {
 static int stage_connect(void *arg)
 {
     struct stage *stage = arg;
-    int ends[2];
+    int ends[2] = {-1, -1}; /* which gcc would otherwise warn of, compiled as one file */
     int rv = stage->server == NULL ? -ENOTCONN : sys_socket_pair(ends);
     if (rv < 0) {
         return rv;
