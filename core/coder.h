@@ -37,9 +37,9 @@ void coder_destroy(struct coder *coder);
  * follow. */
 int coder_reset(struct coder *coder);
 
-/* Compress: *in moves on, *in_len goes down by what was taken. Returns how many bytes were written to out, at most
- * room; less than that means that the step is done and all of the input taken, else the same step goes on with another
- * call. -ENOMEM: the content cannot be completed. */
+/* Compress: *in moves past what was taken, and *in_len shrinks by as much. Returns how many bytes were written to out,
+ * at most room. Less than room: all of the input was taken, and the step is done. As much as room: call it again with
+ * the same step. -ENOMEM: the content cannot be completed. */
 ssize_t coder_run(struct coder *coder, enum coder_step step, const char **in, size_t *in_len, char *out, size_t room);
 
 #endif

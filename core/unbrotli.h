@@ -18,9 +18,9 @@ bool unbrotli_is_there(void);
 int unbrotli_create(struct unbrotli **unbrotli);
 void unbrotli_destroy(struct unbrotli *unbrotli);
 
-/* Decode: *in moves on, *in_len goes down by what was read. Returns how many bytes were written to out, at most room;
- * less than that means that all of the input was read and nothing of its content is left. -EPROTO if it is not Brotli,
- * or goes on behind its end; -ENOMEM. The window, at most 16 MiB, is as large as the content that has come. */
+/* Decode: *in moves past what was read, and *in_len shrinks by as much. Returns how many bytes were written to out, at
+ * most room; less than that means that all of the input was read and nothing of its content is left. -EPROTO if it is
+ * not Brotli, or bytes follow its end; -ENOMEM. The window, at most 16 MiB, is as large as the content that has come. */
 ssize_t unbrotli_run(struct unbrotli *unbrotli, const char **in, size_t *in_len, char *out, size_t room);
 
 /* Whether what was read so far is whole: nothing, or all of a stream. */

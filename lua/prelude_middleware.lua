@@ -6,7 +6,8 @@ local begin, check_function, fail, fail_unknown = shared.begin, shared.check_fun
 local own_response, raised_response, is_raised = shared.own_response, shared.raised_response, shared.is_raised
 local has_status, root, groups = shared.has_status, shared.root, shared.groups
 local report, failed, current_request = core.report, core.failed, core.current_request
-local error, ipairs, next, pairs, setmetatable, tostring, xpcall = error, ipairs, next, pairs, setmetatable, tostring, xpcall
+local error, ipairs, next, pairs = error, ipairs, next, pairs
+local setmetatable, tostring, xpcall = setmetatable, tostring, xpcall
 local debug, string, table = debug, string, table
 
 -- Failures.
@@ -135,7 +136,8 @@ local function outermost(group)
     return group
 end
 
--- What C calls for requests of group: inner, which may have sessions, and may be told of. csrf is an option of its route.
+-- What C calls for requests of group: inner, perhaps with sessions and with app.on("answered") around it. csrf is an
+-- option of its route.
 local function entry(inner, group, is_refusal, csrf)
     if inner and outermost(group).session_place then
         inner = shared.with_session(inner, is_refusal, csrf)

@@ -208,7 +208,7 @@ end
 
 function read.tag(c, text, i)
     if c.must_end and not find(text, "^[%s/>]", i) then
-        fail_at(c, "a name goes on behind a statement: put a space between them")
+        fail_at(c, "a name continues after a statement: put a space between them")
     end
     c.must_end = nil
     i = find(text, "[^%s/]", i)
@@ -459,7 +459,7 @@ local function key(c)
     return is_script(c) and made .. script.key(c) or made
 end
 
--- Whether two places are the same, but for what merge() settles.
+-- Whether two places are the same, except for what merge() settles.
 function context.is_same(a, b)
     return key(a) == key(b)
 end

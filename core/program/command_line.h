@@ -75,8 +75,8 @@ struct command_line {
     bool help;
 };
 
-/* Read argv into a struct of zeros but for what the caller sets. --version and --help are printed here, and mistakes go to standard error. Returns
- * -1 to go on, or the exit status. */
+/* Read argv into a struct that is zero except for what the caller has set. Prints what --version and --help ask for, and
+ * mistakes to standard error. Returns -1 if the program is to run, or its exit status. */
 int command_line_read(int argc, char **argv, struct command_line *options);
 
 /* Add an address to those of --listen. Returns whether there was room. */

@@ -24,7 +24,7 @@ void worker_take_outbound(struct worker *worker);
 /* Let topics be carried by the broker that the offer names. The first worker has it. */
 void worker_take_broker(struct worker *worker);
 
-/* Log requests as the plan and the hosts of the offer say, before a server goes on to its site. Returns 0, or -ENOMEM
+/* Log requests as the plan and the hosts of the offer say, before a server begins to use its site. Returns 0, or -ENOMEM
  * with the access log as it was, or without one of those of hosts. */
 int worker_take_access(struct worker *worker);
 

@@ -169,7 +169,7 @@ MISTAKES = (
      "1: the \"for\" of line 1 began between tags, and this would be in a tag"),
     ("<p {% return %}>", "1: \"return\" in a tag would leave out the end of it"),
     ("<p class={% if v then %}a{% end %}>", "1: a statement stands in the value of an attribute without quotes"),
-    ("<p a{% if v then %}b{% end %}>", "1: a name goes on behind a statement"),
+    ("<p a{% if v then %}b{% end %}>", "1: a name continues after a statement"),
     ("{% local function f() %}<b>{% end %}", "1: text and values cannot stand in a function"),
     ("\n{{ v +* 2 }}", "2: unexpected symbol near '*'"),
     ("{{ a, b }}", "1: ')' expected near ','"),
